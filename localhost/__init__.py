@@ -1,0 +1,1 @@
+"""A local host that runs function.json Python apps with Durable Functions."""

@@ -1,0 +1,1 @@
+"""Who decides: turns of orchestrations, batches of entities, activities."""

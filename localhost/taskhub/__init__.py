@@ -1,0 +1,1 @@
+"""Where it is kept: the task hub in Azure Storage, and nothing else."""

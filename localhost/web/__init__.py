@@ -1,0 +1,1 @@
+"""Who speaks to the outside: HTTP functions and the management API."""
