@@ -1,0 +1,142 @@
+"""Which messages of an instance a turn takes, drops, or lets wait; pure.
+
+Messages come at least once: twice, late, or before the checkpoint that they answer.
+The history decides what each one means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from localhost.history import ANSWERS, SCHEDULES, EventType, HistoryEvent
+from localhost.records import TaskMessage
+from localhost.taskhub.hub import Received, Stored
+
+ANSWERS_BEFORE_DROP = 5  # dequeues of an answer to an instance that never started
+
+
+@dataclass(kw_only=True)
+class Inbox:
+    """The messages of one batch, told apart.
+
+    ``taken`` become events of the turn, ``dropped`` are deleted (``reasons`` says
+    why), ``waiting`` stay for another message that must come first.
+    """
+
+    taken: list[Received] = field(default_factory=list)
+    dropped: list[Received] = field(default_factory=list)
+    waiting: list[Received] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+
+    def events(self) -> list[HistoryEvent]:
+        """Return the events of the messages that are taken, the start first."""
+        events = [_message(item).event for item in self.taken]
+        return sorted(events, key=lambda e: e.type is not EventType.ExecutionStarted)
+
+
+@dataclass(kw_only=True)
+class _Known:
+    """What the history, and the messages taken so far, say."""
+
+    execution_id: str | None = None
+    is_started: bool = False
+    is_finished: bool = False
+    scheduled: set[int] = field(default_factory=set)
+    seen: set[tuple[Any, ...]] = field(default_factory=set)
+
+    def add(self, event: HistoryEvent) -> None:
+        if event.type in SCHEDULES:
+            self.scheduled.add(event.event_id)
+        elif event.type is EventType.ExecutionStarted:
+            self.is_started = True
+            self.execution_id = event["OrchestrationInstance"]["ExecutionId"]
+        elif event.type is EventType.ExecutionCompleted:
+            self.is_finished = True
+        self.seen.add(_identity(event))
+
+
+def sort_messages(stored: Stored, items: Sequence[Received]) -> Inbox:
+    """Tell apart the messages of a batch, given the history as it is stored.
+
+    A start that must not run (see ``starts``) is not among ``items``.
+    """
+    inbox, known = Inbox(), _Known()
+    for event in stored.events:
+        known.add(event)
+    for item in sorted(items, key=_start_first):
+        _sort(item, inbox, known)
+    return inbox
+
+
+def _sort(item: Received, inbox: Inbox, known: _Known) -> None:
+    message = _message(item)
+    if message.event.type is EventType.ExecutionStarted:
+        return _sort_start(item, message, inbox, known)
+    event = message.event
+    if not known.is_started:
+        if event.type in ANSWERS and item.dequeue_count <= ANSWERS_BEFORE_DROP:
+            return inbox.waiting.append(item)
+        return _drop(item, inbox, "there is no such instance")
+    if message.execution_id and message.execution_id != known.execution_id:
+        return _drop(item, inbox, "it is for an execution that is over")
+    if known.is_finished:
+        return _drop(item, inbox, "the instance has ended")
+    if _identity(event) in known.seen:
+        return _drop(item, inbox, "it came before")
+    answers = event.answers
+    if answers is not None and answers not in known.scheduled:
+        return inbox.waiting.append(item)
+    _take(item, inbox, known)
+
+
+def _sort_start(
+    item: Received, message: TaskMessage, inbox: Inbox, known: _Known
+) -> None:
+    """Take a start unless the history, of this or a later execution, has it already."""
+    if known.is_started and message.execution_id == known.execution_id:
+        return _drop(item, inbox, "it came before")
+    if known.is_started and not known.is_finished:
+        return _drop(item, inbox, "the instance runs already")
+    known.is_finished = False
+    known.scheduled.clear()
+    known.seen.clear()
+    _take(item, inbox, known)
+
+
+def _take(item: Received, inbox: Inbox, known: _Known) -> None:
+    known.add(_message(item).event)
+    inbox.taken.append(item)
+
+
+def _drop(item: Received, inbox: Inbox, reason: str) -> None:
+    inbox.dropped.append(item)
+    inbox.reasons.append(f"{_message(item).event.type.name}: {reason}")
+
+
+def _identity(event: HistoryEvent) -> tuple[Any, ...]:
+    """Return what makes two messages the same one.
+
+    Answers are known by what they answer, whoever sent them; the rest by their bytes:
+    no clock gives two events the same tick.
+    """
+    if event.type in ANSWERS:
+        return ("answer", event.answers)
+    if event.type is EventType.EventRaised:
+        return (event.type, event["Name"], event["Input"], event.timestamp)
+    reason = event["Reason"] or event["Input"] or event["Data"]
+    if isinstance(reason, str):
+        return (event.type, reason, event.timestamp)
+    return (event.type, event.timestamp)
+
+
+def _start_first(item: Received) -> tuple[bool, str]:
+    event = _message(item).event
+    return (event.type is not EventType.ExecutionStarted, event.timestamp)
+
+
+def _message(item: Received) -> TaskMessage:
+    if item.message is None:
+        raise ValueError(f"unreadable message in an inbox: {item.fault}")
+    return item.message

@@ -1,0 +1,361 @@
+"""An orchestrator's actions as a program of promises; pure.
+
+The SDK returns every action of an execution in the order it was asked for. The program
+asks for them one after the other and waits for each, as the extension does, so that
+numbers come out as they stand in histories that the real host wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from uuid import NAMESPACE_URL, uuid5
+
+from localhost.durable.replay import Promise, Replay, Scheduled, begin
+from localhost.durable.sdk import OrchestratorState
+from localhost.history import EventType, HistoryEvent
+from localhost.records import dumps
+from localhost.timestamps import plus_ms
+
+HTTP_ACTIVITY = "BuiltIn::HttpActivity"
+_HTTP_REQUEST = (
+    "Microsoft.Azure.WebJobs.Extensions.DurableTask.DurableHttpRequest,"
+    " Microsoft.Azure.WebJobs.Extensions.DurableTask"
+)
+_ENTITY_REQUEST = (
+    "Microsoft.Azure.WebJobs.Extensions.DurableTask.RequestMessage,"
+    " Microsoft.Azure.WebJobs.Extensions.DurableTask"
+)
+_LONGEST_RETRY_MS = 6 * 86_400_000.0
+_FAILURES = (EventType.TaskFailed, EventType.SubOrchestrationInstanceFailed)
+
+Kind = Literal["activity", "orchestrator", "entity"]
+Action = Mapping[str, Any]
+
+
+class RefusedError(Exception):
+    """The program asks for what cannot be; the text becomes the instance's failure."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What the app and its host.json allow.
+
+    ``unknown`` returns None for a function that exists, else the text that says what
+    there is instead.
+    """
+
+    unknown: Callable[[Kind, str], str | None]
+    store_inputs: bool = False
+    max_actions: int = 100_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """Which execution it is: ids, name, and the instance it works for, if any."""
+
+    instance_id: str
+    execution_id: str
+    name: str
+    parent_id: str | None = None
+
+    @classmethod
+    def of(cls, started: HistoryEvent) -> Execution:
+        """Read it from the event that started it."""
+        target, parent = started["OrchestrationInstance"], started["ParentInstance"]
+        return cls(
+            instance_id=target["InstanceId"],
+            execution_id=target["ExecutionId"],
+            name=started["Name"],
+            parent_id=parent and parent["OrchestrationInstance"]["InstanceId"],
+        )
+
+    def derived_id(self, number: int, use: str) -> str:
+        """Return an id (32 hex digits) that this execution's action always gets.
+
+        A turn that runs again after a crash sends the same ids, so that whoever got
+        the first message knows the second.
+        """
+        place = f"{self.instance_id}|{self.execution_id}|{number}|{use}"
+        return uuid5(NAMESPACE_URL, place).hex
+
+
+@dataclass
+class Program:
+    """Runs the actions of a state on a replay.
+
+    ``continued_input`` is set once the code continued as new.
+    """
+
+    execution: Execution
+    state: OrchestratorState
+    rules: Rules
+    has_run: bool = False
+    failure: str | None = None
+    continued_input: str | None = None
+    _replay: Replay = field(init=False, repr=False)
+
+    async def run(self, replay: Replay) -> None:
+        """Ask for every action in turn; end when the code has ended."""
+        self._replay = replay
+        try:
+            await self._perform_all()
+        except RefusedError as exc:
+            self.failure = str(exc)
+            self.has_run = True
+            return
+        self.failure = self.state.error
+        self.has_run = self.state.is_done or self.failure is not None
+
+    async def _perform_all(self) -> None:
+        actions = self.state.actions
+        total = sum(len(part) for part in actions)
+        if total > self.rules.max_actions:
+            raise RefusedError(
+                f"the orchestrator asked for {total} actions, more than"
+                f" maxOrchestrationActions ({self.rules.max_actions}) allows"
+            )
+        if self.state.schema_version == 0:
+            for part in actions:
+                promises = [self._perform(action) for action in part]
+                if promises:
+                    await _first(promises)
+            return
+        if len(actions) != 1:
+            raise RefusedError(
+                f"With OOProc schema V{self.state.schema_version + 1}, expected actions"
+                f" array to be of length 1 in outer layer but got size: {len(actions)}"
+            )
+        for action in actions[0]:
+            await self._perform(action)
+
+    def _perform(self, action: Action) -> Promise:
+        """Ask for one action. Raises ``RefusedError``."""
+        perform = _ACTIONS.get(action.get("actionType", -1))
+        if perform is None:
+            raise RefusedError(
+                f"the orchestrator asked for an action of type"
+                f" {action.get('actionType')!r}, which is not known here"
+            )
+        return perform(self, action)
+
+    # Activities
+
+    def _call_activity(self, action: Action) -> Promise:
+        self._must_exist("activity", action["functionName"])
+        return self._schedule_activity(action["functionName"], [action.get("input")])
+
+    def _schedule_activity(self, name: str, arguments: list[Any]) -> Promise:
+        input_ = dumps(arguments)
+        fields = {"Name": name, "Version": ""}
+        if self.rules.store_inputs:
+            fields["Input"] = input_
+        return self._replay.schedule(
+            Scheduled(
+                type=EventType.TaskScheduled,
+                id=self._replay.number(),
+                fields=fields,
+                input=input_,
+            )
+        )
+
+    def _call_activity_with_retry(self, action: Action) -> Promise:
+        return self._retried(action, self._call_activity)
+
+    def _call_http(self, action: Action) -> Promise:
+        request = action["httpRequest"]
+        return self._schedule_activity(
+            HTTP_ACTIVITY,
+            [
+                {
+                    "$type": _HTTP_REQUEST,
+                    "method": request["method"],
+                    "uri": request["uri"],
+                    "headers": request.get("headers") or {},
+                    "content": request.get("content"),
+                    "tokenSource": request.get("tokenSource"),
+                    "asynchronousPatternEnabled": bool(
+                        request.get("asynchronousPatternEnabled")
+                    ),
+                    "retryOptions": request.get("retryOptions"),
+                    "timeout": request.get("timeout"),
+                }
+            ],
+        )
+
+    # Sub-orchestrations
+
+    def _call_sub_orchestrator(self, action: Action) -> Promise:
+        self._must_exist("orchestrator", action["functionName"])
+        child_id = action.get("instanceId")
+        if child_id:
+            self._must_be_free(child_id)
+        number = self._replay.number()
+        input_ = dumps(action.get("input"))
+        fields: dict[str, Any] = {
+            "Name": action["functionName"],
+            "Version": "",
+            "InstanceId": child_id or f"{self.execution.execution_id}:{number}",
+            "ClientSpanId": self.execution.derived_id(number, "span")[:16],
+        }
+        if self.rules.store_inputs:
+            fields["Input"] = input_
+        return self._replay.schedule(
+            Scheduled(
+                type=EventType.SubOrchestrationInstanceCreated,
+                id=number,
+                fields=fields,
+                input=input_,
+            )
+        )
+
+    def _call_sub_orchestrator_with_retry(self, action: Action) -> Promise:
+        return self._retried(action, self._call_sub_orchestrator)
+
+    def _must_be_free(self, child_id: str) -> None:
+        taken = {self.execution.instance_id.casefold()}
+        if self.execution.parent_id:
+            taken.add(self.execution.parent_id.casefold())
+        if child_id.startswith("@") or child_id.casefold() in taken:
+            raise RefusedError(
+                f"call_sub_orchestrator: '{child_id}' cannot be the instance id of a"
+                " sub-orchestration: it must not begin with @ nor be the id of its"
+                " parent. Give another id, or none."
+            )
+
+    # Timers, events, retries
+
+    def _create_timer(self, action: Action) -> Promise:
+        promise, number = self._timer(action["fireAt"])
+        if action.get("isCanceled"):
+            self._replay.forget(number)
+        return promise
+
+    def _timer(self, fire_at: str) -> tuple[Promise, int]:
+        number = self._replay.number()
+        timer = Scheduled(
+            type=EventType.TimerCreated, id=number, fields={"FireAt": fire_at}
+        )
+        return self._replay.schedule(timer), number
+
+    def _wait_for_event(self, action: Action) -> Promise:
+        return self._replay.event_named(action["externalEventName"])
+
+    def _retried(self, action: Action, call: Callable[[Action], Promise]) -> Promise:
+        options = action["retryOptions"]
+
+        async def attempts() -> HistoryEvent | None:
+            """Try again after a pause; the last failure waits for a timer due now."""
+            pause_ms = float(options["firstRetryIntervalInMilliseconds"])
+            longest_ms = float(
+                options.get("maxRetryIntervalInMilliseconds") or _LONGEST_RETRY_MS
+            )
+            answer: HistoryEvent | None = None
+            left = int(options["maxNumberOfAttempts"])
+            while left > 0:
+                answer = await call(action)
+                left -= 1
+                if answer is None or answer.type not in _FAILURES:
+                    return answer
+                now = self._replay.now
+                if left == 0:
+                    await self._timer(now)[0]
+                    return answer
+                if pause_ms <= 0:
+                    return answer
+                await self._timer(plus_ms(now, min(pause_ms, longest_ms)))[0]
+                pause_ms *= float(options.get("backoffCoefficient") or 1)
+            return answer
+
+        return begin(attempts())
+
+    # Entities
+
+    def _call_entity(self, action: Action) -> Promise:
+        return self._ask_entity(action, is_signal=False)
+
+    def _signal_entity(self, action: Action) -> Promise:
+        return self._ask_entity(action, is_signal=True)
+
+    def _ask_entity(self, action: Action, *, is_signal: bool) -> Promise:
+        target = action["instanceId"]
+        self._must_exist("entity", target[1:].partition("@")[0])
+        number = self._replay.number()
+        digits = self.execution.derived_id(number, "entity")
+        request_id = "-".join(
+            (digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])
+        )
+        request: dict[str, Any] = {"$type": _ENTITY_REQUEST, "op": action["operation"]}
+        if is_signal:
+            request["signal"] = True
+        request["input"] = dumps(action.get("input"))
+        request["id"] = request_id
+        request["parent"] = self.execution.instance_id
+        request["parentExecution"] = self.execution.execution_id
+        request["Timestamp"] = self._replay.now
+        request["Predecessor"] = "0001-01-01T00:00:00"
+        planned = Scheduled(
+            type=EventType.EventSent,
+            id=number,
+            fields={"InstanceId": target, "Name": "op", "Input": dumps(request)},
+        )
+        if is_signal:
+            self._replay.send(planned)
+            return _done()
+        return self._replay.ask(planned, request_id)
+
+    # Compounds and the end
+
+    def _all(self, action: Action) -> Promise:
+        promises = [self._perform(inner) for inner in action["compoundActions"]]
+
+        async def settled() -> None:
+            for promise in promises:
+                await promise
+
+        return begin(settled())
+
+    def _any(self, action: Action) -> Promise:
+        promises = [self._perform(inner) for inner in action["compoundActions"]]
+        return begin(_first(promises)) if promises else _done()
+
+    def _continue_as_new(self, action: Action) -> Promise:
+        self.continued_input = dumps(action.get("input"))
+        self._replay.continues = True
+        return _done()
+
+    def _must_exist(self, kind: Kind, name: str) -> None:
+        text = self.rules.unknown(kind, name)
+        if text is not None:
+            raise RefusedError(text)
+
+
+async def _first(promises: list[Promise]) -> None:
+    """Wait for the first of some promises."""
+    first = Promise()
+    for promise in promises:
+        promise.then(first.resolve)
+    await first
+
+
+def _done() -> Promise:
+    promise = Promise()
+    promise.resolve()
+    return promise
+
+
+_ACTIONS: Mapping[int, Callable[[Program, Action], Promise]] = {
+    0: Program._call_activity,
+    1: Program._call_activity_with_retry,
+    2: Program._call_sub_orchestrator,
+    3: Program._call_sub_orchestrator_with_retry,
+    4: Program._continue_as_new,
+    5: Program._create_timer,
+    6: Program._wait_for_event,
+    7: Program._call_entity,
+    8: Program._call_http,
+    9: Program._signal_entity,
+    11: Program._any,
+    12: Program._all,
+}

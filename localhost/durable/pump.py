@@ -1,0 +1,369 @@
+"""One loop for every queue: slot, receive, lane by key, process, complete or abandon.
+
+Knows no Durable word. Messages of one key are worked on in order, one batch at a time
+(a lane); lanes run side by side, at most ``slots`` of them. A message stays locked for
+us while it waits or is in work; one that comes back all the same (every thread stood
+still, a renewal was late) is known by its id and only brings its new pop receipt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from localhost.compat import TaskGroup, timeout
+from localhost.taskhub.hub import LOCK_S, Received, TaskHub
+
+log = logging.getLogger(__name__)
+
+LARGEST_BATCH = 32
+SHORTEST_PAUSE_S = 0.05
+LONGEST_RETRY_S = 60
+# Items are looked over this often, and renewed when a third of the lock has gone.
+RENEWAL_PASS_S = LOCK_S / 6
+LONGEST_WAIT_S = 600.0  # for a message that another one must come before
+
+# Works on the messages of one key, oldest first; returns those that must wait for
+# another message of the key. Completes the rest itself, in its own order.
+Process = Callable[[str, Sequence[Received]], Awaitable[Sequence[Received]]]
+
+
+@dataclass(slots=True)
+class Lane:
+    """Messages of one key: new ones, those that wait for another, those in work."""
+
+    key: str
+    fresh: list[Received] = field(default_factory=list)
+    waiting: list[Received] = field(default_factory=list)
+    is_running: bool = False
+    is_queued: bool = False
+
+
+class Pump:
+    """Takes messages from queues and works on them; an ``Outlet`` of the task hub.
+
+    ``slots`` is how many lanes run at once, ``buffer`` how many messages may wait in
+    memory, ``longest_pause_s`` how long an empty queue may go unlooked at.
+    """
+
+    def __init__(
+        self,
+        hub: TaskHub,
+        *,
+        name: str,
+        key: Callable[[Received], str],
+        process: Process,
+        slots: int,
+        buffer: int,
+        longest_pause_s: float,
+    ) -> None:
+        self._hub = hub
+        self._name = name
+        self._key = key
+        self._process = process
+        self._slots = slots
+        self._buffer = buffer
+        self._longest_pause_s = longest_pause_s
+        self._lanes: dict[str, Lane] = {}
+        self._ready: deque[Lane] = deque()
+        self._held: dict[str, Received] = {}
+        self._since_s: dict[str, float] = {}
+        self._running = 0
+        self._reserved = 0
+        self._polls: dict[str, _Poll] = {}
+        self._group: TaskGroup | None = None
+        self._is_taking = True
+        self._idle = asyncio.Event()
+        self._room = asyncio.Event()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until ``stop`` is set, then finish what runs and give back the rest."""
+        async with TaskGroup() as group:
+            self._group = group
+            for poll in self._polls.values():
+                self._start_polling(poll)
+            renewal = group.create_task(self._renew_held(), name=f"{self._name} locks")
+            await stop.wait()
+            await self._drain()
+            renewal.cancel()
+
+    def listen(self, queue: str) -> None:
+        """Begin to take messages of a queue."""
+        if queue in self._polls:
+            return
+        poll = self._polls[queue] = _Poll(queue)
+        self._hub.attach(queue, self)
+        if self._group is not None:
+            self._start_polling(poll)
+
+    def unlisten(self, queue: str) -> None:
+        """Stop taking messages of a queue; those in work go on to their end."""
+        poll = self._polls.pop(queue, None)
+        if poll is None:
+            return
+        self._hub.detach(queue)
+        poll.stop.set()
+        poll.wake.set()
+        for lane in list(self._lanes.values()):
+            self._give_back(lane, queue)
+
+    def is_drained(self, queue: str) -> bool:
+        """Whether nothing of a queue is in work or waits here."""
+        return not any(item.queue == queue for item in self._held.values())
+
+    # Outlet
+
+    def reserve(self, queue: str) -> bool:
+        """See ``Outlet``: only what can start now is put hidden and ours."""
+        if not self._is_taking or self._in_hand() >= self._capacity():
+            return False
+        self._reserved += 1
+        return True
+
+    def release(self, queue: str) -> None:
+        """See ``Outlet``."""
+        self._reserved -= 1
+
+    def offer(self, item: Received) -> None:
+        """See ``Outlet``."""
+        self._reserved -= 1
+        self._take(item)
+
+    def expect(self, queue: str, in_s: float) -> None:
+        """See ``Outlet``."""
+        poll = self._polls.get(queue)
+        if poll is not None:
+            poll.expect(time.monotonic() + in_s)
+
+    # Taking messages
+
+    def _capacity(self) -> int:
+        return max(self._buffer, self._slots)
+
+    def _in_hand(self) -> int:
+        return len(self._held) + self._reserved
+
+    def _start_polling(self, poll: _Poll) -> None:
+        assert self._group is not None
+        self._group.create_task(self._poll(poll), name=f"{self._name} {poll.queue}")
+
+    async def _poll(self, poll: _Poll) -> None:
+        """Take messages as long as there is room for them; wait longer and longer."""
+        while not poll.stop.is_set() and self._is_taking:
+            count = min(LARGEST_BATCH, self._capacity() - self._in_hand())
+            if count <= 0:
+                await self._wait_for_room()
+                continue
+            items = await self._receive(poll, count)
+            for item in items:
+                self._take(item)
+            if items:
+                poll.pause_s = SHORTEST_PAUSE_S
+            elif await poll.wait():
+                poll.pause_s = SHORTEST_PAUSE_S
+            else:
+                poll.pause_s = min(poll.pause_s * 2, self._longest_pause_s)
+
+    async def _receive(self, poll: _Poll, count: int) -> list[Received]:
+        """Receive to the end, so that no message stays locked unseen."""
+        self._reserved += count
+        try:
+            return await self._hub.receive(poll.queue, count)
+        except Exception:
+            log.exception("%s: cannot read %s", self._name, poll.queue)
+            return []
+        finally:
+            self._reserved -= count
+
+    async def _wait_for_room(self) -> None:
+        self._room.clear()
+        with contextlib.suppress(asyncio.TimeoutError):
+            async with timeout(self._longest_pause_s):
+                await self._room.wait()
+
+    def _take(self, item: Received) -> None:
+        """Put a message into its lane, or let it renew the copy that is here."""
+        known = self._held.get(item.message_id)
+        if known is not None:
+            known.pop_receipt = item.pop_receipt
+            known.locked_until_s = item.locked_until_s
+            return
+        if not self._is_taking or item.queue not in self._polls:
+            self._spawn(self._hub.abandon(item), f"{self._name} give back")
+            return
+        self._held[item.message_id] = item
+        self._since_s[item.message_id] = time.monotonic()
+        wait_s = item.due_at_s - time.monotonic()
+        if wait_s > 0:
+            asyncio.get_running_loop().call_later(wait_s, self._enqueue, item)
+        else:
+            self._enqueue(item)
+
+    def _enqueue(self, item: Received) -> None:
+        if self._held.get(item.message_id) is not item:
+            return  # given back while it waited for its time
+        key = self._key(item)
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self._lanes[key] = Lane(key)
+        lane.fresh.append(item)
+        self._wake(lane)
+
+    # Working on lanes
+
+    def _wake(self, lane: Lane) -> None:
+        """Run a lane that has something new, now or when a slot is free."""
+        if lane.is_running or lane.is_queued or not lane.fresh:
+            return
+        if self._running < self._slots and self._is_taking:
+            self._run(lane)
+        else:
+            lane.is_queued = True
+            self._ready.append(lane)
+
+    def _run(self, lane: Lane) -> None:
+        lane.is_running = True
+        self._running += 1
+        self._idle.clear()
+        self._spawn(self._work(lane), f"{self._name} {lane.key}")
+
+    async def _work(self, lane: Lane) -> None:
+        """Work on all that a lane holds; then let the next lane have the slot."""
+        batch = [*lane.waiting, *lane.fresh]
+        lane.waiting, lane.fresh = [], []
+        try:
+            waiting = await self._process(lane.key, batch)
+        except Exception:
+            log.exception("%s: could not work on it; trying again later", lane.key)
+            await self._retry_later(batch)
+            waiting = ()
+        for item in batch:
+            if item not in waiting:
+                self._forget(item)
+        lane.waiting = [item for item in waiting if self._may_wait(item)]
+        self._finish(lane)
+
+    def _finish(self, lane: Lane) -> None:
+        lane.is_running = False
+        self._running -= 1
+        if not lane.fresh and not lane.waiting:
+            self._lanes.pop(lane.key, None)
+        self._wake(lane)
+        while self._ready and self._running < self._slots and self._is_taking:
+            following = self._ready.popleft()
+            following.is_queued = False
+            if following.fresh:
+                self._run(following)
+        if self._running == 0:
+            self._idle.set()
+
+    def _may_wait(self, item: Received) -> bool:
+        """Drop what has waited too long for a message that will not come."""
+        waited_s = time.monotonic() - self._since_s.get(item.message_id, 0.0)
+        if waited_s < LONGEST_WAIT_S:
+            return True
+        log.warning("%s: an answer to nothing was dropped", self._key(item))
+        self._forget(item)
+        self._spawn(self._hub.complete(item), f"{self._name} drop")
+        return False
+
+    def _forget(self, item: Received) -> None:
+        self._held.pop(item.message_id, None)
+        self._since_s.pop(item.message_id, None)
+        self._room.set()
+
+    async def _retry_later(self, batch: Sequence[Received]) -> None:
+        for item in batch:
+            pause_s = min(2**item.dequeue_count, LONGEST_RETRY_S)
+            with contextlib.suppress(Exception):
+                await self._hub.abandon(item, pause_s)
+
+    # Locks and the end
+
+    async def _renew_held(self) -> None:
+        """Renew the lock of everything in hand when a third of it has gone."""
+        while True:
+            await asyncio.sleep(RENEWAL_PASS_S)
+            soon_s = time.monotonic() + LOCK_S * 2 / 3
+            due = [i for i in self._held.values() if i.locked_until_s <= soon_s]
+            await asyncio.gather(*(self._renew(item) for item in due))
+
+    async def _renew(self, item: Received) -> None:
+        try:
+            is_ours = await self._hub.renew(item)
+        except Exception:
+            log.exception("%s: cannot renew a lock", self._name)
+            return
+        if not is_ours and self._held.get(item.message_id) is item:
+            log.debug(
+                "%s: a message of %s was taken by another", self._name, item.queue
+            )
+
+    def _give_back(self, lane: Lane, queue: str) -> None:
+        """Make a lane's messages that nobody has begun on visible again."""
+        for items in (lane.fresh, lane.waiting):
+            for item in [i for i in items if i.queue == queue]:
+                items.remove(item)
+                self._forget(item)
+                self._spawn(self._hub.abandon(item), f"{self._name} give back")
+
+    async def _drain(self) -> None:
+        """Take nothing more, finish what runs, give back what has not begun."""
+        self._is_taking = False
+        for queue in list(self._polls):
+            self.unlisten(queue)
+        while self._running:
+            self._idle.clear()
+            await self._idle.wait()
+        rest = list(self._held.values())
+        self._held.clear()
+        await asyncio.gather(
+            *(self._hub.abandon(item) for item in rest), return_exceptions=True
+        )
+
+    def _spawn(self, work: Awaitable[None], name: str) -> None:
+        if self._group is None:
+            raise RuntimeError("the pump does not run")
+
+        async def run() -> None:
+            await work
+
+        self._group.create_task(run(), name=name)
+
+
+class _Poll:
+    """When a queue is looked at next."""
+
+    def __init__(self, queue: str) -> None:
+        self.queue = queue
+        self.stop = asyncio.Event()
+        self.wake = asyncio.Event()
+        self.pause_s = SHORTEST_PAUSE_S
+        self._due_s: list[float] = []
+
+    def expect(self, at_s: float) -> None:
+        """Look at the queue at a time (``time.monotonic``), whatever the pause is."""
+        self._due_s.append(at_s)
+        self.wake.set()
+
+    async def wait(self) -> bool:
+        """Wait for the pause, or until a message is expected; True for the latter."""
+        end_s = time.monotonic() + self.pause_s
+        while not self.stop.is_set():
+            self.wake.clear()
+            due_s = min(self._due_s, default=end_s)
+            now_s = time.monotonic()
+            if min(due_s, end_s) <= now_s:
+                break
+            with contextlib.suppress(asyncio.TimeoutError):
+                async with timeout(min(due_s, end_s) - now_s):
+                    await self.wake.wait()
+        now_s = time.monotonic()
+        was_expected = any(at_s <= now_s for at_s in self._due_s)
+        self._due_s = [at_s for at_s in self._due_s if at_s > now_s]
+        return was_expected

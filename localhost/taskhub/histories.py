@@ -1,0 +1,217 @@
+"""The History table: events, written in transactions that a sentinel row guards.
+
+The sentinel's ETag is the real mutual exclusion between hosts: a partition decides who
+takes messages, the ETag who may write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from localhost.errors import ConflictError, HostError, NotFoundError, PreconditionError
+from localhost.history import EventType, HistoryEvent
+from localhost.records import TaskMessage
+from localhost.taskhub import rows
+from localhost.taskhub.blobs import Blobs
+from localhost.taskhub.queues import Received
+from localhost.taskhub.rows import InstanceChange
+from localhost.taskhub.tables import (
+    LARGEST_TRANSACTION_ROWS,
+    Operation,
+    Row,
+    Table,
+    equals,
+)
+
+LARGEST_TRANSACTION_BYTES = 3 * 1024 * 1024
+
+
+class LostHistoryError(HostError):
+    """Another host wrote this instance's history first: this turn does not count."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """An instance's history as it is kept; ``etag`` is that of its sentinel row."""
+
+    execution_id: str | None
+    events: tuple[HistoryEvent, ...]
+    etag: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """Everything that a turn makes happen.
+
+    ``events`` are written from row ``first_row`` on; ``etag`` is that of the sentinel
+    on which the turn was decided (None: there is none yet).
+    """
+
+    instance_id: str
+    execution_id: str
+    outbox: Sequence[TaskMessage]
+    events: Sequence[HistoryEvent]
+    first_row: int
+    etag: str | None
+    change: InstanceChange
+    received: Sequence[Received] = ()
+
+
+class Histories:
+    """The histories of one task hub's instances."""
+
+    def __init__(self, table: Table, blobs: Blobs, now: Callable[[], str]) -> None:
+        self._table = table
+        self._blobs = blobs
+        self._now = now
+
+    async def create(self) -> None:
+        """Create the table; one that is there already is as good."""
+        await self._table.create()
+
+    async def load(self, instance_id: str) -> Stored:
+        """Read an instance's history; one that is unknown has no events."""
+        key = rows.key_of(instance_id)
+        found = await self._table.query_all(equals("PartitionKey", key))
+        sentinel = next((r for r in found if r["RowKey"] == rows.SENTINEL), None)
+        event_rows = [r for r in found if r["RowKey"] != rows.SENTINEL]
+        execution_id = (sentinel or (event_rows[0] if event_rows else {})).get(
+            "ExecutionId"
+        )
+        current = []
+        for row in event_rows:
+            if row.get("ExecutionId") != execution_id:
+                break  # what an older, longer execution left behind
+            current.append(await self._with_large_values(row))
+        return Stored(
+            execution_id=execution_id,
+            events=tuple(rows.event_of_row(row) for row in current),
+            etag=sentinel["odata.etag"] if sentinel else None,
+        )
+
+    async def write(self, checkpoint: Checkpoint) -> tuple[str, InstanceChange]:
+        """Write the events in transactions that each end with the sentinel.
+
+        Returns its new ETag, and the change with addresses for values that were too
+        large. Raises ``LostHistoryError``.
+        """
+        change, batches = await self._batches(checkpoint)
+        key, etag = rows.key_of(checkpoint.instance_id), checkpoint.etag
+        for number, batch in enumerate(batches, 1):
+            columns = rows.sentinel_row(
+                checkpoint.execution_id, self._now(), is_complete=number == len(batches)
+            )
+            sentinel = Operation(
+                method="POST" if etag is None else "MERGE",
+                partition_key=key,
+                row_key=rows.SENTINEL,
+                columns=columns,
+                if_match=etag,
+            )
+            try:
+                etag = await self._table.transaction([*batch, sentinel])
+            except (PreconditionError, ConflictError, NotFoundError) as exc:
+                raise LostHistoryError(
+                    f"{checkpoint.instance_id}: its history was changed by another host"
+                ) from exc
+        if etag is None:
+            raise HostError(f"{checkpoint.instance_id}: the storage gave no ETag")
+        return etag, change
+
+    async def _batches(
+        self, checkpoint: Checkpoint
+    ) -> tuple[InstanceChange, list[list[Operation]]]:
+        """Turn events into rows, values too large into blobs, rows into batches."""
+        change, batches, size = checkpoint.change, [[]], 0  # type: ignore[var-annotated]
+        for place, event in enumerate(checkpoint.events, checkpoint.first_row):
+            row = rows.row_of_event(event, checkpoint.execution_id)
+            for name in rows.LARGE_FIELDS & row.keys():
+                value = row[name]
+                if (
+                    isinstance(value, str)
+                    and len(value) > rows.LARGEST_VALUE_CHARS // 2
+                ):
+                    url = await self._move_to_blob(
+                        checkpoint.instance_id, place, row, name
+                    )
+                    change = _with_url(change, event, name, url)
+            row_size = 1024 + sum(
+                2 * len(v) for v in row.values() if isinstance(v, str)
+            )
+            is_full = len(batches[-1]) >= LARGEST_TRANSACTION_ROWS - 1
+            if batches[-1] and (is_full or size + row_size > LARGEST_TRANSACTION_BYTES):
+                batches.append([])
+                size = 0
+            size += row_size
+            batches[-1].append(
+                Operation(
+                    method="PUT",
+                    partition_key=rows.key_of(checkpoint.instance_id),
+                    row_key=rows.row_key(place),
+                    columns=row,
+                )
+            )
+        return change, batches
+
+    async def _move_to_blob(
+        self, instance_id: str, place: int, row: Row, name: str
+    ) -> str | None:
+        """Move a value that is too large into a blob; return the blob's address."""
+        value = row[name]
+        if len(value.encode("utf-16-le")) <= 2 * rows.LARGEST_VALUE_CHARS:
+            return None
+        blob = (
+            f"{rows.key_of(instance_id)}/history-{rows.row_key(place)}-"
+            f"{row['EventType']}-{secrets.token_hex(4).upper()}-{name}.json.gz"
+        )
+        await self._blobs.write(blob, value)
+        row[name] = ""
+        row[f"{name}BlobName"] = blob
+        return self._blobs.url(blob)
+
+    async def _with_large_values(self, row: Row) -> Row:
+        for name in rows.LARGE_FIELDS:
+            blob = row.get(f"{name}BlobName")
+            if blob:
+                row[name] = await self._blobs.read(blob)
+        return row
+
+    async def delete(self, instance_id: str) -> None:
+        """Delete every row of an instance, the sentinel with them."""
+        key = rows.key_of(instance_id)
+        filter_ = equals("PartitionKey", key)
+        found = await self._table.query_all(filter_, select="PartitionKey,RowKey")
+        keys = [row["RowKey"] for row in found]
+        for start in range(0, len(keys), LARGEST_TRANSACTION_ROWS):
+            await self._delete_rows(key, keys[start : start + LARGEST_TRANSACTION_ROWS])
+
+    async def _delete_rows(self, key: str, row_keys: Sequence[str]) -> None:
+        operations = [
+            Operation(
+                method="DELETE", partition_key=key, row_key=k, columns={}, if_match="*"
+            )
+            for k in row_keys
+        ]
+        try:
+            await self._table.transaction(operations)
+        except NotFoundError:  # a purge at the same time was faster with some of them
+            await asyncio.gather(*(self._table.delete(key, k) for k in row_keys))
+
+
+def _with_url(
+    change: InstanceChange, event: HistoryEvent, name: str, url: str | None
+) -> InstanceChange:
+    """Let a row's large Input or Output be the address of its history blob."""
+    if url is None:
+        return change
+    if event.type is EventType.ExecutionStarted and name == "Input":
+        if change.started is None:
+            return change
+        fields = {**change.started.fields, "Input": url}
+        return replace(change, started=replace(change.started, fields=fields))
+    if event.type is EventType.ExecutionCompleted and name == "Result":
+        return replace(change, output=url)
+    return change

@@ -1,0 +1,258 @@
+"""The task hub: the one door to what is kept, in records instead of rows and queues.
+
+Only ``commit`` makes a turn happen, in the one order that survives a crash at any
+point: messages out, history (guarded by the sentinel's ETag), instance row, and last
+the delete of what was received. A crash between any two leaves messages that come
+again, never work that is forgotten.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+from localhost.errors import ConflictError, PreconditionError
+from localhost.records import Instance, TaskMessage
+from localhost.taskhub import rows
+from localhost.taskhub.blobs import Blobs, create_container
+from localhost.taskhub.histories import (
+    Checkpoint,
+    Histories,
+    LostHistoryError,
+    Stored,
+)
+from localhost.taskhub.instances import Filter, InstancePage, Instances
+from localhost.taskhub.partitions import Partitions
+from localhost.taskhub.queues import Queues, Received, hidden_for_s
+from localhost.taskhub.rows import InstanceChange
+from localhost.taskhub.storage import Account, Storage
+from localhost.taskhub.tables import Table
+
+__all__ = [
+    "LOCK_S",
+    "Account",
+    "Checkpoint",
+    "Filter",
+    "InstanceChange",
+    "InstancePage",
+    "LostHistoryError",
+    "Partitions",
+    "Received",
+    "Stored",
+    "TaskHub",
+    "open_task_hub",
+]
+
+LOCK_S = 5  # how soon a killed host's work returns; renewed at a third of it
+
+
+class Outlet(Protocol):
+    """Who works on a queue's messages in this process."""
+
+    def reserve(self, queue: str) -> bool:
+        """Keep a place for a message that is about to be put, if it can begin now.
+
+        ``offer`` takes the place; ``release`` gives it back when nothing comes.
+        """
+
+    def release(self, queue: str) -> None:
+        """Give back a reserved place."""
+
+    def offer(self, item: Received) -> None:
+        """Take a message that this process has put hidden, and so owns."""
+
+    def expect(self, queue: str, in_s: float) -> None:
+        """Look at a queue in so many seconds: a message appears there then."""
+
+
+class TaskHub:
+    """One task hub in one storage account; opened by ``open_task_hub``."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        *,
+        name: str,
+        partition_count: int,
+        now: Callable[[], str],
+    ) -> None:
+        self.name = name
+        self.storage = storage
+        self._now = now
+        self._blobs = Blobs(storage, name)
+        self._queues = Queues(storage, name, partition_count, self._blobs)
+        self.histories = Histories(Table(storage, f"{name}History"), self._blobs, now)
+        self.instances = Instances(Table(storage, f"{name}Instances"), self._blobs)
+        self._partitions = Table(storage, f"{name}Partitions")
+        self._outlets: dict[str, Outlet] = {}
+
+    @property
+    def control_queues(self) -> tuple[str, ...]:
+        """Names of the control queues, by partition."""
+        return self._queues.control
+
+    @property
+    def work_item_queue(self) -> str:
+        """Name of the queue of activities."""
+        return self._queues.work_items
+
+    async def create(self, partitions: Partitions) -> None:
+        """Make what is missing of the hub; what is there stays as it is."""
+        lease = f"/{self.name.lower()}-applease"
+        await asyncio.gather(
+            partitions.create(self.control_queues),
+            self.histories.create(),
+            self.instances.create(),
+            self._create_app_lease(lease),
+            *(
+                self._queues.create(q)
+                for q in (self.work_item_queue, *self.control_queues)
+            ),
+        )
+
+    def partitions(
+        self,
+        *,
+        worker_id: str,
+        listen: Callable[[str], None],
+        unlisten: Callable[[str], None],
+        drained: Callable[[str], bool],
+    ) -> Partitions:
+        """Return the ownership of this hub's control queues for one host."""
+        return Partitions(
+            self._partitions,
+            worker_id=worker_id,
+            now=self._now,
+            listen=listen,
+            unlisten=unlisten,
+            drained=drained,
+        )
+
+    def attach(self, queue: str, outlet: Outlet) -> None:
+        """Say who works on a queue here, so that own messages need no poll."""
+        self._outlets[queue] = outlet
+
+    def detach(self, queue: str) -> None:
+        """Take back ``attach``: this process no longer works on the queue."""
+        self._outlets.pop(queue, None)
+
+    async def put(self, message: TaskMessage) -> Received:
+        """Put a message, hidden and ours if this process can begin on it at once.
+
+        Who gets an owned message (``is_ours``) must ``offer`` it once it may begin.
+        """
+        queue = self._queues.queue_for(message)
+        hidden_s = hidden_for_s(message, self._now())
+        outlet = self._outlets.get(queue)
+        if not hidden_s and outlet is not None and outlet.reserve(queue):
+            try:
+                return await self._queues.put(queue, message, hidden_s=LOCK_S)
+            except BaseException:
+                outlet.release(queue)
+                raise
+        item = await self._queues.put(queue, message, hidden_s=hidden_s)
+        item.is_ours = False
+        if outlet is not None:
+            outlet.expect(queue, hidden_s or 0)
+        return item
+
+    def offer(self, item: Received) -> None:
+        """Begin on a message of ``put``, if it is ours."""
+        if not item.is_ours:
+            return
+        outlet = self._outlets.get(item.queue)
+        if outlet is not None:
+            outlet.offer(item)
+
+    async def withdraw(self, item: Received) -> None:
+        """Take back a message of ``put`` that must not be worked on after all."""
+        outlet = self._outlets.get(item.queue)
+        if item.is_ours and outlet is not None:
+            outlet.release(item.queue)
+        await self.complete(item)
+
+    async def send(self, message: TaskMessage) -> None:
+        """Put a message and begin on it if this process may."""
+        self.offer(await self.put(message))
+
+    async def receive(self, queue: str, count: int) -> list[Received]:
+        """Take up to ``count`` messages of a queue, locked for ``LOCK_S``."""
+        return await self._queues.get(queue, count=count, lock_s=LOCK_S)
+
+    async def renew(self, item: Received) -> bool:
+        """Keep a message for another ``LOCK_S``; False when somebody took it."""
+        return await self._queues.update(item, LOCK_S)
+
+    async def abandon(self, item: Received, pause_s: int = 0) -> None:
+        """Give a message back, visible after ``pause_s``."""
+        await self._queues.update(item, pause_s)
+
+    async def complete(self, item: Received) -> None:
+        """Delete a message that has been worked on."""
+        await self._queues.delete(item)
+
+    async def commit(self, checkpoint: Checkpoint) -> str:
+        """Make a turn happen and return the sentinel's new ETag.
+
+        Raises ``LostHistoryError`` when another host was first; the messages are out
+        then, and whoever owns the instance knows them as duplicates.
+        """
+        await asyncio.gather(*(self.send(message) for message in checkpoint.outbox))
+        etag, change = await self.histories.write(checkpoint)
+        await self.instances.change(checkpoint.instance_id, change)
+        await asyncio.gather(*(self.complete(item) for item in checkpoint.received))
+        return etag
+
+    async def add(self, message: TaskMessage, *, over: Instance | None) -> None:
+        """Start an instance: put its message, then write its row, then begin.
+
+        ``over`` is the finished instance of the same id that it replaces. Raises
+        ``ConflictError`` or ``PreconditionError`` when another start was first.
+        """
+        item = await self.put(message)
+        input_ = message.event["Input"]
+        if item.blob is not None and input_ is not None:
+            input_ = self._blobs.url(item.blob)
+        row = rows.row_of_start(
+            message.event, self._now(), hub=self.name, input_=input_
+        )
+        try:
+            await self.instances.insert(message.instance_id, row, over=over)
+        except (ConflictError, PreconditionError):
+            await self.withdraw(item)
+            raise
+        self.offer(item)
+
+    async def purge(self, instance_id: str) -> bool:
+        """Delete all that is kept of an instance; False when there was no row."""
+        if not await self.instances.delete(instance_id):
+            return False
+        await self.histories.delete(instance_id)
+        for folder in {instance_id, rows.key_of(instance_id)}:
+            await self._blobs.delete_all(folder)
+        return True
+
+    async def _create_app_lease(self, container: str) -> None:
+        """Make what the extension makes; the lease itself stays free for it."""
+        await create_container(self.storage, container)
+        try:
+            await self.storage.request(
+                "blob",
+                "PUT",
+                f"{container}/{self.name.lower()}-appleaseinfo",
+                headers={"x-ms-blob-type": "BlockBlob", "If-None-Match": "*"},
+                body=b"{}",
+            )
+        except ConflictError:
+            pass
+
+
+@asynccontextmanager
+async def open_task_hub(
+    account: Account, *, name: str, partition_count: int, now: Callable[[], str]
+) -> AsyncIterator[TaskHub]:
+    """Connect to a task hub; nothing is created or asked for yet."""
+    async with Storage(account) as storage:
+        yield TaskHub(storage, name=name, partition_count=partition_count, now=now)

@@ -1,0 +1,119 @@
+"""The Instances table: one row per instance, what a status shows."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+
+from localhost.history import EventType, Status
+from localhost.records import Instance, TaskMessage
+from localhost.taskhub import rows
+from localhost.taskhub.blobs import Blobs
+from localhost.taskhub.rows import InstanceChange
+from localhost.taskhub.tables import Row, Table, equals
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filter:
+    """Which instances a list shows; None means any. Times are timestamp texts."""
+
+    created_from: str | None = None
+    created_to: str | None = None
+    statuses: frozenset[Status] = frozenset()
+    prefix: str | None = None
+    page_size: int = 100
+    after: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstancePage:
+    """Instances of a list; ``next`` continues it, None at its end."""
+
+    instances: list[Instance] = field(default_factory=list)
+    next: tuple[str, str] | None = None
+
+
+class Instances:
+    """The instances of one task hub."""
+
+    def __init__(self, table: Table, blobs: Blobs) -> None:
+        self._table = table
+        self._blobs = blobs
+
+    async def create(self) -> None:
+        """Create the table; one that is there already is as good."""
+        await self._table.create()
+
+    async def read(self, instance_id: str) -> Instance | None:
+        """Read one instance's row; large values are read from their blobs."""
+        row = await self._table.get(rows.key_of(instance_id), "")
+        return None if row is None else await self._instance_of(row)
+
+    async def insert(
+        self, instance_id: str, row: Row, *, over: Instance | None
+    ) -> None:
+        """Write the row of a start, over that of a finished instance or as a new one.
+
+        Raises ``ConflictError`` or ``PreconditionError`` when another was first.
+        """
+        key = rows.key_of(instance_id)
+        if over is None:
+            await self._table.insert(key, "", row)
+        else:
+            await self._table.put(key, "", row, if_match=over.etag)
+
+    async def change(self, instance_id: str, change: InstanceChange) -> None:
+        """Merge columns into an instance's row, which is made when missing."""
+        row = rows.row_of_change(change)
+        key = rows.key_of(instance_id)
+        await self._table.put(key, "", row, if_match=None, merge=True)
+
+    async def delete(self, instance_id: str) -> bool:
+        """Delete an instance's row; False when there was none."""
+        return await self._table.delete(rows.key_of(instance_id), "")
+
+    async def list(self, wanted: Filter) -> InstancePage:
+        """Return one page of the instances that a filter finds, by id."""
+        page = await self._table.query(
+            _filter_text(wanted), top=wanted.page_size, after=wanted.after
+        )
+        found = await asyncio.gather(*(self._instance_of(row) for row in page.rows))
+        return InstancePage(instances=list(found), next=page.next)
+
+    async def _instance_of(self, row: Row) -> Instance:
+        instance = rows.instance_of_row(row)
+        return replace(
+            instance,
+            input=await self._large_value(instance.input),
+            output=await self._large_value(instance.output),
+        )
+
+    async def _large_value(self, value: str | None) -> str | None:
+        """Follow the address that stands for a large value; see the blob's name."""
+        blob = self._blobs.name_in(value) if value else None
+        if blob is None:
+            return value
+        text = await self._blobs.read(blob)
+        if not blob.endswith(f"-{EventType.ExecutionStarted.name}.json.gz"):
+            return text
+        input_ = TaskMessage.from_json(text).event["Input"]
+        return None if input_ is None else str(input_)
+
+
+def _filter_text(wanted: Filter) -> str:
+    """Return the filter of a list in the table service's language."""
+    conditions = []
+    if wanted.created_from is not None:
+        conditions.append(f"CreatedTime ge datetime'{wanted.created_from}'")
+    if wanted.created_to is not None:
+        conditions.append(f"CreatedTime le datetime'{wanted.created_to}'")
+    if wanted.statuses:
+        names = sorted(status.value for status in wanted.statuses)
+        conditions.append(" or ".join(equals("RuntimeStatus", name) for name in names))
+    if wanted.prefix:
+        first = rows.key_of(wanted.prefix)
+        last = first[:-1] + chr(ord(first[-1]) + 1)
+        quoted = last.replace("'", "''")
+        conditions.append(equals("PartitionKey", first).replace(" eq ", " ge "))
+        conditions.append(f"PartitionKey lt '{quoted}'")
+    return " and ".join(f"({condition})" for condition in conditions)

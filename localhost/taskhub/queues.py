@@ -1,0 +1,270 @@
+"""Control queues and the work-item queue: names, partitions, messages ↔ records."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+import time
+import uuid
+import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from localhost.errors import NotFoundError, StorageError
+from localhost.history import EventType, UnreadableMessageError
+from localhost.records import TaskMessage, dumps
+from localhost.taskhub.blobs import Blobs
+from localhost.taskhub.storage import Response, Storage
+from localhost.timestamps import to_datetime
+
+LARGEST_MESSAGE_BYTES = 46_080  # its Base64 form stays below the 64 KiB of a queue
+LONGEST_PAUSE_S = 600
+_NO_ID = "00000000-0000-0000-0000-000000000000"
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class Received:
+    """A message in our hands until ``locked_until_s`` (``time.monotonic``).
+
+    ``pop_receipt`` and ``locked_until_s`` change with every renewal. ``message`` is
+    None when the text is no task message; ``fault`` then says why. ``due_at_s`` is
+    when it may be worked on, ``is_ours`` whether this process put it there itself;
+    ``blob`` names where the text is when it was too large for the queue.
+    """
+
+    queue: str
+    message_id: str
+    pop_receipt: str
+    dequeue_count: int
+    locked_until_s: float
+    message: TaskMessage | None
+    fault: str = ""
+    due_at_s: float = 0.0
+    is_ours: bool = False
+    blob: str | None = None
+
+
+def partition_of(instance_id: str, partition_count: int) -> int:
+    """Return the partition of an instance: FNV-1a (32 bits) of its UTF-8 bytes."""
+    value = 2_166_136_261
+    for byte in instance_id.encode():
+        value = ((value ^ byte) * 16_777_619) & 0xFFFFFFFF
+    return value % partition_count
+
+
+class Queues:
+    """The queues of one task hub; reads and writes task messages."""
+
+    def __init__(
+        self, storage: Storage, hub: str, partition_count: int, blobs: Blobs
+    ) -> None:
+        self._storage = storage
+        self._blobs = blobs
+        self._numbers = itertools.count(1)
+        self.work_items = f"{hub.lower()}-workitems"
+        self.control = tuple(
+            f"{hub.lower()}-control-{number:02}" for number in range(partition_count)
+        )
+
+    def control_queue_of(self, instance_id: str) -> str:
+        """Return the control queue that carries an instance's messages."""
+        return self.control[partition_of(instance_id, len(self.control))]
+
+    def queue_for(self, message: TaskMessage) -> str:
+        """Return where a message goes: activities to the work items."""
+        if message.event.type is EventType.TaskScheduled:
+            return self.work_items
+        return self.control_queue_of(message.instance_id)
+
+    async def create(self, queue: str) -> None:
+        """Create a queue; one that is there already is as good."""
+        await self._storage.request("queue", "PUT", f"/{queue}")
+
+    async def put(
+        self, queue: str, message: TaskMessage, *, hidden_s: int | None
+    ) -> Received:
+        """Put a message, hidden for some seconds or (None) visible at once."""
+        activity_id = str(uuid.uuid4())
+        text = message.to_json(
+            activity_id=activity_id, sequence_number=next(self._numbers)
+        )
+        blob = None
+        if len(text) > LARGEST_MESSAGE_BYTES // 4:
+            text, blob = await self._fit(message, activity_id, text)
+        hidden = "" if hidden_s is None else f"&visibilitytimeout={hidden_s}"
+        answer = await self._storage.request(
+            "queue",
+            "POST",
+            f"/{queue}/messages",
+            query=f"messagettl=-1{hidden}",
+            headers={"Content-Type": "application/xml"},
+            body=_xml_of(text),
+        )
+        entry = ElementTree.fromstring(answer.body)[0]
+        return Received(
+            queue=queue,
+            message_id=entry.findtext("MessageId", ""),
+            pop_receipt=entry.findtext("PopReceipt", ""),
+            dequeue_count=1,
+            locked_until_s=time.monotonic() + (hidden_s or 0),
+            message=message,
+            due_at_s=_due_at_s(message),
+            is_ours=True,
+            blob=blob,
+        )
+
+    async def get(self, queue: str, *, count: int, lock_s: int) -> list[Received]:
+        """Take up to ``count`` (at most 32) visible messages, locked for ``lock_s``."""
+        answer = await self._storage.request(
+            "queue",
+            "GET",
+            f"/{queue}/messages",
+            query=f"numofmessages={count}&visibilitytimeout={lock_s}",
+        )
+        locked_until_s = time.monotonic() + lock_s
+        entries = ElementTree.fromstring(answer.body)
+        return [await self._received(queue, entry, locked_until_s) for entry in entries]
+
+    async def update(self, item: Received, hidden_s: int) -> bool:
+        """Keep a message hidden for ``hidden_s``; False when it is no longer ours."""
+        query = f"popreceipt={quote(item.pop_receipt, safe='')}"
+        try:
+            answer = await self._storage.request(
+                "queue",
+                "PUT",
+                f"/{item.queue}/messages/{item.message_id}",
+                query=f"{query}&visibilitytimeout={hidden_s}",
+            )
+        except StorageError as exc:
+            return _is_mine_after(exc)
+        item.pop_receipt = _header(answer, "x-ms-popreceipt")
+        item.locked_until_s = time.monotonic() + hidden_s
+        return True
+
+    async def delete(self, item: Received) -> bool:
+        """Delete a message; False when somebody else holds it (or did so already)."""
+        try:
+            await self._storage.request(
+                "queue",
+                "DELETE",
+                f"/{item.queue}/messages/{item.message_id}",
+                query=f"popreceipt={quote(item.pop_receipt, safe='')}",
+            )
+        except StorageError as exc:
+            return _is_mine_after(exc)
+        return True
+
+    async def _received(
+        self, queue: str, entry: ElementTree.Element, locked_until_s: float
+    ) -> Received:
+        message, fault = None, ""
+        try:
+            message = await self._read(entry.findtext("MessageText", ""))
+        except UnreadableMessageError as exc:
+            fault = str(exc)
+        return Received(
+            queue=queue,
+            message_id=entry.findtext("MessageId", ""),
+            pop_receipt=entry.findtext("PopReceipt", ""),
+            dequeue_count=int(entry.findtext("DequeueCount", "1")),
+            locked_until_s=locked_until_s,
+            message=message,
+            fault=fault,
+            due_at_s=_due_at_s(message),
+        )
+
+    async def _read(self, text: str) -> TaskMessage:
+        """Read Base64 or plain JSON, and the blob of a message that was too large."""
+        if not text.startswith("{"):
+            try:
+                text = base64.b64decode(text, validate=True).decode()
+            except ValueError as exc:
+                raise UnreadableMessageError(f"neither JSON nor Base64: {exc}") from exc
+        blob = blob_named_in(text)
+        if blob is None:
+            return TaskMessage.from_json(text)
+        try:
+            return TaskMessage.from_json(await self._blobs.read(blob))
+        except (NotFoundError, OSError, EOFError) as exc:
+            raise UnreadableMessageError(f"its blob {blob}: {exc}") from exc
+
+    async def _fit(
+        self, message: TaskMessage, activity_id: str, text: str
+    ) -> tuple[str, str | None]:
+        """Move a text too large for a queue into a blob; return rest and name."""
+        if len(text.encode()) <= LARGEST_MESSAGE_BYTES:
+            return text, None
+        blob = message_blob_name(message, activity_id)
+        await self._blobs.write(blob, text)
+        wrapper = {
+            "$type": "DurableTask.AzureStorage.MessageData",
+            "ActivityId": _NO_ID,
+            "TaskMessage": None,
+            "CompressedBlobName": blob,
+            "SequenceNumber": 0,
+            "Sender": None,
+            "SerializableTraceContext": None,
+        }
+        return dumps(wrapper), blob
+
+
+def message_blob_name(message: TaskMessage, activity_id: str) -> str:
+    """Return the name of the blob that holds a message too large for its queue."""
+    number = activity_id.replace("-", "")
+    return f"{message.instance_id}/message-{number}-{message.event.type.name}.json.gz"
+
+
+def blob_named_in(text: str) -> str | None:
+    """Return the blob that a wrapper message names, None for any other message."""
+    if '"TaskMessage":null' not in text:
+        return None
+    try:
+        name = json.loads(text).get("CompressedBlobName")
+    except (ValueError, AttributeError):
+        return None
+    return name if isinstance(name, str) and name else None
+
+
+def hidden_for_s(message: TaskMessage, now: str) -> int | None:
+    """Return how long a new message stays invisible; None for one of now.
+
+    The queue counts whole seconds, cut off; what arrives early waits in memory.
+    """
+    due_at = _due_at(message)
+    if due_at is None:
+        return None
+    return max(0, int((to_datetime(due_at) - to_datetime(now)).total_seconds()))
+
+
+def _due_at(message: TaskMessage) -> str | None:
+    """The timestamp before which a message must not be worked on."""
+    event = message.event
+    if event.type is EventType.TimerFired:
+        return str(event["FireAt"])
+    if event.type is EventType.ExecutionStarted and event["ScheduledStartTime"]:
+        return str(event["ScheduledStartTime"])
+    return None
+
+
+def _due_at_s(message: TaskMessage | None) -> float:
+    due_at = _due_at(message) if message is not None else None
+    if due_at is None:
+        return 0.0
+    return time.monotonic() + to_datetime(due_at).timestamp() - time.time()
+
+
+def _xml_of(text: str) -> bytes:
+    packed = base64.b64encode(text.encode())
+    return b"<QueueMessage><MessageText>" + packed + b"</MessageText></QueueMessage>"
+
+
+def _is_mine_after(error: StorageError) -> bool:
+    """Whether an update or delete that failed is a fault; a lost message is none."""
+    if error.status in (400, 404):
+        return False
+    raise error
+
+
+def _header(answer: Response, name: str) -> str:
+    return answer.headers[name]

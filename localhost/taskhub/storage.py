@@ -1,0 +1,277 @@
+"""Signed requests to Azure Storage: queues, tables and blobs of one account.
+
+A request through the Azure SDK costs 0.7 ms of CPU, through here 0.15 ms: the one
+place where we write what a library has. Knows nothing of Durable.
+
+Storage faults are waits, not failures: 5xx answers, timeouts, refused and lost
+connections are tried again with growing pauses until the service answers. A request
+may thereby reach the service twice; whoever inserts or matches ETags must expect that
+the first try counted (``Response.attempts`` tells).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import logging
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import formatdate
+from types import TracebackType
+from typing import Literal
+from urllib.parse import unquote_plus, urlsplit
+
+import aiohttp
+from yarl import URL
+
+from localhost.errors import (
+    ConflictError,
+    NotFoundError,
+    PreconditionError,
+    StorageError,
+)
+
+log = logging.getLogger(__name__)
+
+Service = Literal["blob", "queue", "table"]
+
+API_VERSION = "2019-12-12"
+ATTEMPT_LIMIT_S = 20.0  # longer than a frozen emulator usually stays frozen
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
+# Node closes idle connections after 5 s; we let go of them before it does.
+KEEP_ALIVE_S = 4.0
+_RETRIED = frozenset({408, 429, 500, 502, 503, 504})
+_ERRORS = {404: NotFoundError, 409: ConflictError, 412: PreconditionError}
+_SIGNED_HEADERS = (
+    "Content-Encoding",
+    "Content-Language",
+    "Content-Length",
+    "Content-MD5",
+    "Content-Type",
+    "Date",
+    "If-Modified-Since",
+    "If-Match",
+    "If-None-Match",
+    "If-Unmodified-Since",
+    "Range",
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Response:
+    """What the service answered; ``attempts`` is 1 when the first try got through."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    attempts: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """Name, base64 key and the endpoints (no slash at the end) of an account."""
+
+    name: str
+    key: str
+    urls: Mapping[Service, str]
+
+
+class Storage:
+    """Sends requests to one account; an async context manager."""
+
+    def __init__(self, account: Account, *, connections: int = 64) -> None:
+        self.account = account
+        self.requests_sent = 0
+        self._key = base64.b64decode(account.key)
+        self._connections = connections
+        self._session: aiohttp.ClientSession | None = None
+        self._outage = _Outage()
+
+    async def __aenter__(self) -> Storage:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=self._connections, keepalive_timeout=KEEP_ALIVE_S
+            ),
+            timeout=aiohttp.ClientTimeout(total=ATTEMPT_LIMIT_S),
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def request(
+        self,
+        service: Service,
+        method: str,
+        path: str,
+        *,
+        query: str = "",
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+    ) -> Response:
+        """Send a request until the service has answered it, and return the answer.
+
+        ``path`` begins with a slash and is percent-encoded, like ``query``. Raises
+        ``NotFoundError``, ``ConflictError``, ``PreconditionError`` or, for any other
+        4xx, ``StorageError``.
+        """
+        attempts, pause_s = 0, FIRST_PAUSE_S
+        while True:
+            attempts += 1
+            try:
+                response = await self._send(
+                    service, method, path, query, headers or {}, body, attempts
+                )
+                reason = f"HTTP {response.status}"
+            except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as exc:
+                response, reason = None, str(exc) or type(exc).__name__
+            if response is not None and response.status not in _RETRIED:
+                self._outage.end()
+                return _checked(response, f"{method} {service} {path}")
+            self._outage.note(self.account.urls[service], reason)
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+
+    async def _send(
+        self,
+        service: Service,
+        method: str,
+        path: str,
+        query: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        attempts: int,
+    ) -> Response:
+        if self._session is None:
+            raise RuntimeError("the storage connection is closed")
+        url = self.account.urls[service] + path + (f"?{query}" if query else "")
+        signed = {
+            "x-ms-date": formatdate(usegmt=True),
+            "x-ms-version": API_VERSION,
+            "Content-Type": "application/octet-stream",
+            **headers,
+        }
+        signed["Authorization"] = self._authorization(
+            service, method, urlsplit(url).path, query, signed, len(body)
+        )
+        self.requests_sent += 1
+        async with self._session.request(
+            method, URL(url, encoded=True), headers=signed, data=body
+        ) as answer:
+            return Response(
+                status=answer.status,
+                headers=answer.headers,
+                body=await answer.read(),
+                attempts=attempts,
+            )
+
+    def _authorization(
+        self,
+        service: Service,
+        method: str,
+        url_path: str,
+        query: str,
+        headers: Mapping[str, str],
+        length: int,
+    ) -> str:
+        """Return the Shared Key signature (Azure Storage REST reference)."""
+        resource = f"/{self.account.name}{url_path}"
+        if service == "table":
+            lines = [method, "", headers["Content-Type"], headers["x-ms-date"]]
+            if query.startswith("comp="):
+                resource += f"?{query.partition('&')[0]}"
+        else:
+            values = {**headers, "Content-Length": str(length) if length else ""}
+            lines = [method, *(values.get(name, "") for name in _SIGNED_HEADERS)]
+            lines += [f"{k}:{headers[k]}" for k in sorted(headers) if k[:5] == "x-ms-"]
+            resource += _canonical_query(query)
+        text = "\n".join([*lines, resource])
+        digest = hmac.new(self._key, text.encode(), hashlib.sha256).digest()
+        signature = base64.b64encode(digest).decode()
+        return f"SharedKey {self.account.name}:{signature}"
+
+
+class _Outage:
+    """Says that the storage does not answer, at most once a second, and when it does.
+
+    A single try that failed is not worth a line: Node may close a connection at the
+    moment we use it.
+    """
+
+    def __init__(self) -> None:
+        self._began_s: float | None = None
+        self._said_s: float | None = None
+
+    def note(self, url: str, reason: str) -> None:
+        now_s = time.monotonic()
+        if self._began_s is None:
+            self._began_s = now_s
+        elif now_s - (self._said_s or self._began_s) >= (1.0 if self._said_s else 0.2):
+            self._said_s = now_s
+            log.warning(
+                "The storage at %s does not answer (%s); trying again.",
+                url,
+                reason,
+            )
+
+    def end(self) -> None:
+        if self._began_s is None:
+            return
+        if self._said_s is not None:
+            log.warning(
+                "The storage answers again after %.1f s.",
+                time.monotonic() - self._began_s,
+            )
+        self._began_s = self._said_s = None
+
+
+def multipart_changeset(operations: list[bytes]) -> tuple[str, bytes]:
+    """Return content type and body of an entity-group transaction.
+
+    Each operation is a whole HTTP request as bytes (request line, headers, body).
+    """
+    mark = uuid.uuid4().hex
+    parts = [
+        f"--batch_{mark}\r\nContent-Type: multipart/mixed; "
+        f"boundary=changeset_{mark}\r\n\r\n".encode()
+    ]
+    for operation in operations:
+        parts.append(
+            f"--changeset_{mark}\r\nContent-Type: application/http\r\n"
+            "Content-Transfer-Encoding: binary\r\n\r\n".encode()
+        )
+        parts.append(operation)
+        parts.append(b"\r\n")
+    parts.append(f"--changeset_{mark}--\r\n--batch_{mark}--\r\n".encode())
+    return f"multipart/mixed; boundary=batch_{mark}", b"".join(parts)
+
+
+def raise_for(status: int, code: str, what: str) -> None:
+    """Raise the error of a status of 400 or more; ``what`` was attempted."""
+    if status >= 400:
+        kind = _ERRORS.get(status, StorageError)
+        raise kind(f"{what}: HTTP {status} {code}", status=status, code=code)
+
+
+def _checked(response: Response, what: str) -> Response:
+    raise_for(response.status, response.headers.get("x-ms-error-code", ""), what)
+    return response
+
+
+def _canonical_query(query: str) -> str:
+    pairs = (item.partition("=") for item in query.split("&") if item)
+    values = sorted((name.lower(), unquote_plus(value)) for name, _, value in pairs)
+    return "".join(f"\n{name}:{value}" for name, value in values)
