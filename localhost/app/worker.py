@@ -130,6 +130,14 @@ class Worker:
         """The enabled function of that name, ignoring case, even if it is broken."""
         return self._by_durable_name.get((kind, durable_name.lower()))
 
+    def names(self, kind: Kind) -> tuple[str, ...]:
+        """The Durable names of the enabled functions of a kind, in order of name."""
+        return tuple(
+            function.durable_name
+            for (its_kind, _), function in self._by_durable_name.items()
+            if its_kind == kind
+        )
+
     async def invoke(
         self,
         function: Function,

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-from localhost.history import ANSWERS, SCHEDULES, EventType, HistoryEvent
-from localhost.records import TaskMessage
+from localhost.history import ANSWERS, SCHEDULES, EventType, HistoryEvent, Status
+from localhost.records import Instance, TaskMessage
 from localhost.taskhub.hub import Received, Stored
+from localhost.timestamps import to_ticks
 
+STARTS_BEFORE_DROP = 10  # dequeues of a start without a row
 ANSWERS_BEFORE_DROP = 5  # dequeues of an answer to an instance that never started
 
 
@@ -40,6 +42,7 @@ class Inbox:
 class _Known:
     """What the history, and the messages taken so far, say."""
 
+    is_pending: bool = False
     execution_id: str | None = None
     is_started: bool = False
     is_finished: bool = False
@@ -57,17 +60,39 @@ class _Known:
         self.seen.add(_identity(event))
 
 
-def sort_messages(stored: Stored, items: Sequence[Received]) -> Inbox:
+def sort_messages(
+    stored: Stored, items: Sequence[Received], *, is_pending: bool = False
+) -> Inbox:
     """Tell apart the messages of a batch, given the history as it is stored.
 
-    A start that must not run (see ``starts``) is not among ``items``.
+    ``is_pending`` tells of an instance without history whether its start is on the
+    way. A start that must not run (see ``verdict_on_start``) is not among ``items``.
     """
-    inbox, known = Inbox(), _Known()
+    inbox, known = Inbox(), _Known(is_pending=is_pending)
     for event in stored.events:
         known.add(event)
     for item in sorted(items, key=_start_first):
         _sort(item, inbox, known)
     return inbox
+
+
+def verdict_on_start(
+    message: TaskMessage, row: Instance | None, dequeue_count: int
+) -> Literal["run", "drop", "later"]:
+    """Say whether a start from the queue may run, by its instance's row.
+
+    A client writes the message before the row: a start without its row either will
+    have one soon or belongs to a caller who never got an answer.
+    """
+    if row is not None and row.execution_id in (None, message.execution_id):
+        return "run"
+    if dequeue_count >= STARTS_BEFORE_DROP:
+        return "drop"
+    if row is not None and row.generation == message.event["Generation"]:
+        is_older = to_ticks(row.created_at) < to_ticks(message.event.timestamp)
+        if (is_older and row.status is Status.PENDING) or dequeue_count > 1:
+            return "drop"
+    return "later"
 
 
 def _sort(item: Received, inbox: Inbox, known: _Known) -> None:
@@ -76,7 +101,8 @@ def _sort(item: Received, inbox: Inbox, known: _Known) -> None:
         return _sort_start(item, message, inbox, known)
     event = message.event
     if not known.is_started:
-        if event.type in ANSWERS and item.dequeue_count <= ANSWERS_BEFORE_DROP:
+        is_early = event.type in ANSWERS and item.dequeue_count <= ANSWERS_BEFORE_DROP
+        if known.is_pending or is_early:
             return inbox.waiting.append(item)
         return _drop(item, inbox, "there is no such instance")
     if message.execution_id and message.execution_id != known.execution_id:

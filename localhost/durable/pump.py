@@ -13,8 +13,9 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from localhost.compat import TaskGroup, timeout
 from localhost.taskhub.hub import LOCK_S, Received, TaskHub
@@ -48,7 +49,8 @@ class Pump:
     """Takes messages from queues and works on them; an ``Outlet`` of the task hub.
 
     ``slots`` is how many lanes run at once, ``buffer`` how many messages may wait in
-    memory, ``longest_pause_s`` how long an empty queue may go unlooked at.
+    memory, ``longest_pause_s`` how long an empty queue may go unlooked at, and
+    ``drain_limit_s`` how long what runs may take to end.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Pump:
         slots: int,
         buffer: int,
         longest_pause_s: float,
+        drain_limit_s: float,
     ) -> None:
         self._hub = hub
         self._name = name
@@ -69,6 +72,8 @@ class Pump:
         self._slots = slots
         self._buffer = buffer
         self._longest_pause_s = longest_pause_s
+        self._drain_limit_s = drain_limit_s
+        self._working: set[asyncio.Task[None]] = set()
         self._lanes: dict[str, Lane] = {}
         self._ready: deque[Lane] = deque()
         self._held: dict[str, Received] = {}
@@ -78,7 +83,6 @@ class Pump:
         self._polls: dict[str, _Poll] = {}
         self._group: TaskGroup | None = None
         self._is_taking = True
-        self._idle = asyncio.Event()
         self._room = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -229,8 +233,9 @@ class Pump:
     def _run(self, lane: Lane) -> None:
         lane.is_running = True
         self._running += 1
-        self._idle.clear()
-        self._spawn(self._work(lane), f"{self._name} {lane.key}")
+        task = self._spawn(self._work(lane), f"{self._name} {lane.key}")
+        self._working.add(task)
+        task.add_done_callback(self._working.discard)
 
     async def _work(self, lane: Lane) -> None:
         """Work on all that a lane holds; then let the next lane have the slot."""
@@ -259,8 +264,6 @@ class Pump:
             following.is_queued = False
             if following.fresh:
                 self._run(following)
-        if self._running == 0:
-            self._idle.set()
 
     def _may_wait(self, item: Received) -> bool:
         """Drop what has waited too long for a message that will not come."""
@@ -317,23 +320,21 @@ class Pump:
         self._is_taking = False
         for queue in list(self._polls):
             self.unlisten(queue)
-        while self._running:
-            self._idle.clear()
-            await self._idle.wait()
+        if self._working:
+            await asyncio.wait(set(self._working), timeout=self._drain_limit_s)
+        for task in self._working:
+            log.warning("%s: let go; it comes back at the next start", task.get_name())
+            task.cancel()
         rest = list(self._held.values())
         self._held.clear()
         await asyncio.gather(
             *(self._hub.abandon(item) for item in rest), return_exceptions=True
         )
 
-    def _spawn(self, work: Awaitable[None], name: str) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         if self._group is None:
             raise RuntimeError("the pump does not run")
-
-        async def run() -> None:
-            await work
-
-        self._group.create_task(run(), name=name)
+        return self._group.create_task(work, name=name)
 
 
 class _Poll:

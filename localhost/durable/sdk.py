@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from localhost.history import HistoryEvent
@@ -36,17 +36,6 @@ class OrchestratorState:
     output: object = None
     error: str | None = None
     custom_status: object = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wire:
-    """History events as JSON, made once each: a turn sends the whole history."""
-
-    texts: list[str] = field(default_factory=list)
-
-    def add(self, events: Iterable[HistoryEvent]) -> None:
-        """Append events as they are sent from now on."""
-        self.texts.extend(dumps(event.to_wire()) for event in events)
 
 
 def context_body(
@@ -79,7 +68,9 @@ def state_of(outcome: Outcome) -> OrchestratorState:
     try:
         return _read(json.loads(outcome.value or ""))
     except (ValueError, TypeError, KeyError, AttributeError) as exc:
-        return _failed(f"the function returned no state of an orchestrator: {exc!r}")
+        return failed_state(
+            f"the function returned no state of an orchestrator: {exc!r}"
+        )
 
 
 def _state_of_error(raised: Raised) -> OrchestratorState:
@@ -90,7 +81,7 @@ def _state_of_error(raised: Raised) -> OrchestratorState:
             return _read(json.loads(text))
         except (ValueError, TypeError, KeyError, AttributeError):
             pass  # user text that looks like the marker: an error like any other
-    return _failed(
+    return failed_state(
         "One or more errors occurred. (Result: Failure\nException:"
         f" {raised.type_name}: {raised.message}\nStack: {raised.traceback})"
     )
@@ -108,7 +99,8 @@ def _read(wire: Mapping[str, Any]) -> OrchestratorState:
     )
 
 
-def _failed(error: str) -> OrchestratorState:
+def failed_state(error: str) -> OrchestratorState:
+    """Return the state of an orchestrator that asks for nothing and fails."""
     return OrchestratorState(
         is_done=False, actions=((),), schema_version=2, error=error
     )

@@ -1,0 +1,138 @@
+"""One work item: call the activity → TaskCompleted or TaskFailed; then delete it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from localhost.history import EventType, HistoryEvent
+from localhost.outcome import Outcome, Raised, Returned
+from localhost.records import TaskMessage, dumps
+from localhost.taskhub.hub import Received, TaskHub
+
+log = logging.getLogger(__name__)
+
+# Calls an activity function: name, input as JSON text, instance id.
+Invoke = Callable[[str, str, str], Awaitable[Outcome]]
+
+LONGEST_PAUSE_S = 600
+
+
+class Activities:
+    """Works on work items, each once per delivery: at least once in all."""
+
+    def __init__(self, hub: TaskHub, *, invoke: Invoke, now: Callable[[], str]) -> None:
+        self._hub = hub
+        self._invoke = invoke
+        self._now = now
+
+    async def process(self, key: str, items: Sequence[Received]) -> Sequence[Received]:
+        """Work on one work item; nothing ever waits for another."""
+        for item in items:
+            message = item.message
+            if message is None or message.event.type is not EventType.TaskScheduled:
+                await self._put_off(item)
+                continue
+            await self._hub.send(await self._answer(message))
+            await self._hub.complete(item)
+        return ()
+
+    async def _answer(self, message: TaskMessage) -> TaskMessage:
+        """Call the activity and return the message that tells how it went."""
+        name = message.event["Name"]
+        outcome = await self._invoke(
+            name, argument_of(message.event["Input"]), message.instance_id
+        )
+        return TaskMessage(
+            event=event_of(outcome, message.event, now=self._now()),
+            instance_id=message.instance_id,
+            execution_id=message.execution_id,
+            sender=(message.instance_id, message.execution_id),
+            episode=-1 if message.episode is None else message.episode,
+        )
+
+    async def _put_off(self, item: Received) -> None:
+        pause_s = min(2**item.dequeue_count, LONGEST_PAUSE_S)
+        log.warning(
+            "%s: put off for %d s a message of %s (try %d) that is no work item: %s",
+            item.message_id,
+            pause_s,
+            item.queue,
+            item.dequeue_count,
+            item.fault or (item.message and item.message.event.type.name),
+        )
+        await self._hub.abandon(item, pause_s)
+
+
+def argument_of(input_: str | None) -> str:
+    """Return the first argument of a work item's input, as the function gets it.
+
+    The input is a JSON array of one element; an element that is a text (JSON, as the
+    SDK sends it) is passed on bare, anything else as JSON.
+    """
+    try:
+        arguments = json.loads(input_ or "[]")
+    except ValueError:
+        return input_ or ""
+    first = arguments[0] if isinstance(arguments, list) and arguments else None
+    return first if isinstance(first, str) else dumps(first)
+
+
+def event_of(outcome: Outcome, scheduled: HistoryEvent, *, now: str) -> HistoryEvent:
+    """Return the event that answers a TaskScheduled."""
+    fields: dict[str, Any] = {"TaskScheduledId": scheduled.event_id}
+    if isinstance(outcome, Returned):
+        fields["Result"] = outcome.value
+        return HistoryEvent(type=EventType.TaskCompleted, timestamp=now, fields=fields)
+    fields["Reason"] = (
+        f"Activity function '{scheduled['Name']}' failed: {what_of(outcome)}"
+    )
+    fields["Details"] = details_of(outcome)
+    return HistoryEvent(type=EventType.TaskFailed, timestamp=now, fields=fields)
+
+
+def what_of(raised: Raised) -> str:
+    """Return what was raised, as the extension cuts it out of the worker's answer."""
+    if not raised.type_name:
+        return raised.message  # the host itself says why there was no call
+    return f" {raised.type_name}: {raised.message}"
+
+
+def details_of(raised: Raised) -> str:
+    """Return a failure as .NET serialises it, which is what an orchestrator sees."""
+    what = what_of(raised).strip()
+    exception = {
+        "$type": "System.Exception, System.Private.CoreLib",
+        "ClassName": "System.Exception",
+        "Message": what_of(raised),
+        "Data": None,
+        "InnerException": {
+            "$type": "Microsoft.Azure.WebJobs.Script.Workers.Rpc.RpcException,"
+            " Microsoft.Azure.WebJobs.Script",
+            "IsUserException": False,
+            "RemoteStackTrace": raised.traceback,
+            "RemoteMessage": what,
+            "RemoteTypeName": None,
+            "Message": f"Result: Failure\nException: {what}\nStack: {raised.traceback}",
+            "Data": {
+                "$type": "System.Collections.ListDictionaryInternal,"
+                " System.Private.CoreLib"
+            },
+            "InnerException": None,
+            "HelpLink": None,
+            "Source": "System.Private.CoreLib",
+            "HResult": -2146233088,
+            "StackTrace": None,
+        },
+        "HelpURL": None,
+        "StackTraceString": None,
+        "RemoteStackTraceString": None,
+        "RemoteStackIndex": 0,
+        "ExceptionMethod": None,
+        "HResult": -2146233088,
+        "Source": None,
+        "WatsonBuckets": None,
+    }
+    return dumps(exception)

@@ -1,0 +1,225 @@
+"""The Durable client: start, raise event, terminate, purge, status, list …
+
+What an operation cannot do is said by the exceptions of ``errors``; which HTTP status
+that is, is the web room's business.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from enum import Enum, auto
+
+from localhost.durable.program import Rules
+from localhost.errors import (
+    ArgumentError,
+    ConflictError,
+    InstanceExistsError,
+    InvalidStateError,
+    PreconditionError,
+)
+from localhost.history import EventType, HistoryEvent, Status
+from localhost.records import Instance, TaskMessage
+from localhost.taskhub.hub import Filter, InstancePage, TaskHub
+
+LONGEST_ID_CHARS = 256
+_FORBIDDEN = re.compile(r"[/\\#?\x00-\x1f\x7f-\x9f]")
+_ACTIVE = frozenset(
+    {Status.RUNNING, Status.PENDING, Status.SUSPENDED, Status.CONTINUED_AS_NEW}
+)
+
+__all__ = ["Client", "Filter", "InstancePage", "Verdict"]
+
+
+class Verdict(Enum):
+    """What became of a request to an instance."""
+
+    ACCEPTED = auto()
+    UNKNOWN = auto()  # there is no such instance
+    GONE = auto()  # it has ended
+
+
+class Client:
+    """Does to instances of one task hub what the SDK's client and HTTP ask for.
+
+    ``forget`` is told of an instance whose history the client has changed by itself.
+    ``may_override`` says whether a start may replace an instance that still runs.
+    """
+
+    def __init__(
+        self,
+        hub: TaskHub,
+        *,
+        rules: Rules,
+        now: Callable[[], str],
+        forget: Callable[[str], None],
+        may_override: bool = False,
+    ) -> None:
+        self.hub_name = hub.name
+        self._hub = hub
+        self._rules = rules
+        self._now = now
+        self._forget = forget
+        self._may_override = may_override
+
+    async def start(
+        self, name: str, instance_id: str | None, input_: str | None
+    ) -> str:
+        """Start an instance; ``input_`` is JSON text. Returns its id.
+
+        Raises ``ArgumentError`` (unknown orchestrator, bad id) and
+        ``InstanceExistsError`` when an instance of that id is not finished.
+        """
+        unknown = self._rules.unknown("orchestrator", name)
+        if unknown is not None:
+            raise ArgumentError(unknown)
+        is_new = not instance_id
+        instance_id = instance_id or uuid.uuid4().hex
+        check_instance_id(instance_id)
+        existing = None if is_new else await self._hub.instances.read(instance_id)
+        if existing and existing.status in _ACTIVE and not self._may_override:
+            raise InstanceExistsError(existing.status.value)
+        message = self._start_message(name, instance_id, input_, existing)
+        try:
+            await self._hub.add(message, over=existing)
+        except (ConflictError, PreconditionError) as exc:
+            raise InstanceExistsError(Status.PENDING.value) from exc
+        return instance_id
+
+    def _start_message(
+        self, name: str, instance_id: str, input_: str | None, over: Instance | None
+    ) -> TaskMessage:
+        target = {"InstanceId": instance_id, "ExecutionId": uuid.uuid4().hex}
+        generation = 0 if over is None else (over.generation or 0) + 1
+        fields = {
+            "OrchestrationInstance": target,
+            "Name": name,
+            "Version": "",
+            "Input": input_,
+            "Generation": generation,
+        }
+        return TaskMessage(
+            event=HistoryEvent(
+                type=EventType.ExecutionStarted, timestamp=self._now(), fields=fields
+            ),
+            instance_id=instance_id,
+            execution_id=target["ExecutionId"],
+        )
+
+    async def restart(self, instance_id: str, *, with_new_id: bool) -> str:
+        """Start an instance again with its name and input; return the copy's id.
+
+        Raises ``ArgumentError`` when there is no such instance.
+        """
+        row = await self._hub.instances.read(instance_id)
+        if row is None:
+            raise ArgumentError(
+                f"An orchestrastion with the instanceId {instance_id} was not found."
+            )
+        new_id = None if with_new_id else instance_id
+        return await self.start(
+            row.name, new_id, "null" if row.input is None else row.input
+        )
+
+    async def status(self, instance_id: str) -> Instance | None:
+        """Return an instance's row, None when there is none."""
+        return await self._hub.instances.read(instance_id)
+
+    async def history(self, instance_id: str) -> tuple[HistoryEvent, ...]:
+        """Return the history of an instance's current execution."""
+        return (await self._hub.histories.load(instance_id)).events
+
+    async def list(self, wanted: Filter) -> InstancePage:
+        """Return one page of instances."""
+        return await self._hub.instances.list(wanted)
+
+    async def raise_event(self, instance_id: str, name: str, data: str) -> Verdict:
+        """Raise an event; ``data`` is JSON text."""
+        fields = {"Name": name, "Input": data}
+        return await self._tell(instance_id, EventType.EventRaised, fields)
+
+    async def terminate(self, instance_id: str, reason: str | None) -> Verdict:
+        """Ask an instance to end; its children and activities go on."""
+        fields = {"Input": reason}
+        return await self._tell(instance_id, EventType.ExecutionTerminated, fields)
+
+    async def suspend(self, instance_id: str, reason: str | None) -> Verdict:
+        """Let an instance pause. Raises ``InvalidStateError`` when it does already."""
+        verdict = await self._verdict(instance_id)
+        if verdict is Verdict.ACCEPTED:
+            await self._must_not_be(instance_id, "suspend", is_suspended=True)
+        fields = {"Reason": reason}
+        return await self._tell(instance_id, EventType.ExecutionSuspended, fields)
+
+    async def resume(self, instance_id: str, reason: str | None) -> Verdict:
+        """Let a suspended instance go on. Raises ``InvalidStateError``."""
+        verdict = await self._verdict(instance_id)
+        if verdict is Verdict.ACCEPTED:
+            await self._must_not_be(instance_id, "resume", is_suspended=False)
+        fields = {"Reason": reason}
+        return await self._tell(instance_id, EventType.ExecutionResumed, fields)
+
+    async def purge(self, instance_id: str) -> int:
+        """Delete an instance whatever its state; return how many were (0 or 1)."""
+        was_there = await self._hub.purge(instance_id)
+        self._forget(instance_id)
+        return int(was_there)
+
+    async def purge_all(self, wanted: Filter) -> int:
+        """Delete the instances that a filter finds; return how many."""
+        terminal = frozenset(s for s in wanted.statuses if s.is_terminal)
+        wanted = replace(wanted, statuses=terminal, page_size=1_000)
+        count = 0
+        while True:
+            page = await self._hub.instances.list(wanted)
+            for instance in page.instances:
+                count += await self.purge(instance.instance_id)
+            if page.next is None:
+                return count
+            wanted = replace(wanted, after=page.next)
+
+    async def _must_not_be(
+        self, instance_id: str, what: str, *, is_suspended: bool
+    ) -> None:
+        row = await self._hub.instances.read(instance_id)
+        if row is None or (row.status is Status.SUSPENDED) is not is_suspended:
+            return
+        raise InvalidStateError(
+            f"Cannot {what} the orchestration instance {instance_id} because instance"
+            f" is in the {row.status.value} state."
+        )
+
+    async def _verdict(self, instance_id: str) -> Verdict:
+        row = await self._hub.instances.read(instance_id)
+        if row is None:
+            return Verdict.UNKNOWN
+        return Verdict.ACCEPTED if row.status in _ACTIVE else Verdict.GONE
+
+    async def _tell(
+        self, instance_id: str, type_: EventType, fields: Mapping[str, str | None]
+    ) -> Verdict:
+        """Send an event to whatever execution of an instance is current."""
+        verdict = await self._verdict(instance_id)
+        if verdict is Verdict.ACCEPTED:
+            event = HistoryEvent(type=type_, timestamp=self._now(), fields=fields)
+            await self._hub.send(
+                TaskMessage(event=event, instance_id=instance_id, execution_id=None)
+            )
+        return verdict
+
+
+def check_instance_id(instance_id: str) -> None:
+    """Raise ``ArgumentError`` for an id that cannot be, in the extension's words."""
+    if instance_id.startswith("@"):
+        raise ArgumentError(
+            "instanceId (Parameter 'Orchestration instance ids must not start with @.')"
+        )
+    if _FORBIDDEN.search(instance_id):
+        raise ArgumentError(
+            "instanceId (Parameter 'Orchestration instance ids must not contain /, \\,"
+            " #, ?, or control characters.')"
+        )
+    if len(instance_id) > LONGEST_ID_CHARS:
+        raise ArgumentError("Instance ID lengths must not exceed 256 characters.")

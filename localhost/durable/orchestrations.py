@@ -1,0 +1,348 @@
+"""One batch of one orchestration instance: load → call → decide → commit."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from localhost.durable.inbox import Inbox, sort_messages, verdict_on_start
+from localhost.durable.outbox import Sender
+from localhost.durable.program import Rules
+from localhost.durable.sdk import context_body, failed_state, state_of
+from localhost.durable.turn import Turn, decide
+from localhost.history import EventType, HistoryEvent, Status
+from localhost.outcome import Outcome
+from localhost.records import TaskMessage, dumps
+from localhost.taskhub.hub import (
+    Checkpoint,
+    InstanceChange,
+    LostHistoryError,
+    Received,
+    Stored,
+    TaskHub,
+)
+from localhost.taskhub.rows import LARGEST_VALUE_CHARS
+
+log = logging.getLogger(__name__)
+
+# Calls an orchestrator function: name, context body, instance id.
+Invoke = Callable[[str, str, str], Awaitable[Outcome]]
+
+LONGEST_PAUSE_S = 600
+MOST_IN_HAND = 2_000
+
+
+@dataclass(kw_only=True)
+class InHand:
+    """A history kept in memory; checked by its ETag when it is written.
+
+    ``texts`` are the events as a function receives them. ``is_row_sure`` says that the
+    instance's row has been written with this history.
+    """
+
+    execution_id: str | None = None
+    events: list[HistoryEvent] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    etag: str | None = None
+    is_row_sure: bool = False
+
+    @classmethod
+    def of(cls, stored: Stored) -> InHand:
+        """Take a history as it was read from the storage."""
+        in_hand = cls(execution_id=stored.execution_id, etag=stored.etag)
+        in_hand.add(stored.events)
+        return in_hand
+
+    def add(self, events: Sequence[HistoryEvent]) -> None:
+        """Append events that are stored now."""
+        self.events.extend(events)
+        self.texts.extend(dumps(event.to_wire()) for event in events)
+
+    def restart(self) -> None:
+        """Forget the events of an execution that another one follows."""
+        self.events, self.texts = [], []
+
+
+class Orchestrations:
+    """Works on the messages of orchestration instances.
+
+    ``invoke`` calls the user's function, ``now`` gives timestamps. Histories of
+    instances in work stay in memory, so that a turn reads nothing.
+    """
+
+    def __init__(
+        self,
+        hub: TaskHub,
+        *,
+        invoke: Invoke,
+        rules: Rules,
+        now: Callable[[], str],
+        http_sleep_ms: int,
+    ) -> None:
+        self._hub = hub
+        self._invoke = invoke
+        self._rules = rules
+        self._now = now
+        self._http_sleep_ms = http_sleep_ms
+        self._in_hand: OrderedDict[str, InHand] = OrderedDict()
+
+    def forget(self, instance_id: str) -> None:
+        """Drop what is in memory of an instance, because the storage changed."""
+        self._in_hand.pop(instance_id, None)
+
+    def forget_all(self) -> None:
+        """Drop everything in memory, because others may work on it from now on."""
+        self._in_hand.clear()
+
+    async def process(
+        self, instance_id: str, items: Sequence[Received]
+    ) -> Sequence[Received]:
+        """Work on messages of one instance; return those that must wait."""
+        items = await self._admitted(items)
+        if not items:
+            return ()
+        in_hand = await self._load(instance_id)
+        inbox = await self._sorted(instance_id, in_hand, items)
+        try:
+            if inbox.taken:
+                await self._turn(instance_id, in_hand, inbox)
+        except BaseException:
+            self.forget(instance_id)
+            raise
+        for reason in inbox.reasons:
+            log.debug("%s: dropped %s", instance_id, reason)
+        if inbox.dropped:
+            await self._repair_row(instance_id, in_hand)
+        await asyncio.gather(*(self._hub.complete(item) for item in inbox.dropped))
+        return inbox.waiting
+
+    # Before the turn
+
+    async def _admitted(self, items: Sequence[Received]) -> list[Received]:
+        """Leave out what cannot be read, and starts that must not run (now)."""
+        admitted = []
+        for item in items:
+            message = item.message
+            if message is None:
+                await self._put_off(item, item.fault)
+            elif await self._may_start(item, message):
+                admitted.append(item)
+        return admitted
+
+    async def _may_start(self, item: Received, message: TaskMessage) -> bool:
+        event = message.event
+        is_start = event.type is EventType.ExecutionStarted
+        if not is_start or item.is_ours or event["ParentInstance"] is not None:
+            return True
+        row = await self._hub.instances.read(message.instance_id)
+        verdict = verdict_on_start(message, row, item.dequeue_count)
+        if verdict == "later":
+            await self._put_off(item, "a start without its row")
+        elif verdict == "drop":
+            log.info("%s: dropped a start that nobody waits for", message.instance_id)
+            await self._hub.complete(item)
+        return verdict == "run"
+
+    async def _put_off(self, item: Received, reason: str) -> None:
+        """Give a message back for a while that doubles with every try."""
+        pause_s = min(2**item.dequeue_count, LONGEST_PAUSE_S)
+        log.warning(
+            "%s: put off for %d s a message of %s (try %d): %s",
+            item.message.instance_id if item.message else item.message_id,
+            pause_s,
+            item.queue,
+            item.dequeue_count,
+            reason,
+        )
+        await self._hub.abandon(item, pause_s)
+
+    async def _load(self, instance_id: str) -> InHand:
+        in_hand = self._in_hand.get(instance_id)
+        if in_hand is None:
+            in_hand = InHand.of(await self._hub.histories.load(instance_id))
+        return in_hand
+
+    async def _sorted(
+        self, instance_id: str, in_hand: InHand, items: Sequence[Received]
+    ) -> Inbox:
+        """Tell the messages apart; ask for the row only when it decides."""
+        stored = Stored(
+            execution_id=in_hand.execution_id,
+            events=tuple(in_hand.events),
+            etag=in_hand.etag,
+        )
+        inbox = sort_messages(stored, items)
+        if in_hand.events or inbox.taken or not inbox.dropped:
+            return inbox
+        row = await self._hub.instances.read(instance_id)
+        is_pending = row is not None and not row.status.is_terminal
+        return sort_messages(stored, items, is_pending=is_pending)
+
+    # The turn
+
+    async def _turn(self, instance_id: str, in_hand: InHand, inbox: Inbox) -> None:
+        events = inbox.events()
+        if events[0].type is EventType.ExecutionStarted:
+            in_hand.restart()
+        past = in_hand.events
+        begun = HistoryEvent(type=EventType.OrchestratorStarted, timestamp=self._now())
+        new: Sequence[HistoryEvent] = (begun, *events)
+        sender = _sender(instance_id, [*past, *new])
+        outbox: list[TaskMessage] = []
+        while True:
+            turn = await self._decide(instance_id, in_hand, new, sender)
+            outbox += turn.outbox
+            if not turn.continued:
+                break
+            in_hand.restart()
+            new = turn.continued
+        await self._commit(instance_id, in_hand, turn, outbox, inbox.taken)
+
+    async def _decide(
+        self,
+        instance_id: str,
+        in_hand: InHand,
+        new: Sequence[HistoryEvent],
+        sender: Sender,
+    ) -> Turn:
+        """Call the function with the whole history and decide what follows."""
+        started = _started([*in_hand.events, *new])
+        name = started["Name"]
+        unknown = self._rules.unknown("orchestrator", name)
+        if unknown is not None:
+            state = failed_state(unknown)
+        else:
+            body = context_body(
+                [*in_hand.texts, *(dumps(event.to_wire()) for event in new)],
+                started=started,
+                instance_id=instance_id,
+                http_sleep_ms=self._http_sleep_ms,
+            )
+            state = state_of(await self._invoke(name, body, instance_id))
+        return decide(
+            past=in_hand.events,
+            new=new,
+            state=state,
+            rules=self._rules,
+            sender=sender,
+            now=self._now(),
+        )
+
+    async def _commit(
+        self,
+        instance_id: str,
+        in_hand: InHand,
+        turn: Turn,
+        outbox: Sequence[TaskMessage],
+        received: Sequence[Received],
+    ) -> None:
+        started = _started([*in_hand.events, *turn.events])
+        if in_hand.events:
+            started = _without_large_input(started)
+        execution_id = started["OrchestrationInstance"]["ExecutionId"]
+        is_whole = not in_hand.is_row_sure or not in_hand.events
+        checkpoint = Checkpoint(
+            instance_id=instance_id,
+            execution_id=execution_id,
+            outbox=outbox,
+            events=turn.events,
+            first_row=len(in_hand.events),
+            etag=in_hand.etag,
+            change=change_of(
+                [*in_hand.events, *turn.events] if is_whole else turn.events,
+                started=started if is_whole else None,
+                execution_id=execution_id,
+                custom_status=turn.custom_status,
+                now=self._now(),
+            ),
+            received=received,
+        )
+        try:
+            in_hand.etag = await self._hub.commit(checkpoint)
+        except LostHistoryError:
+            log.warning("%s: another host works on it; this turn is left", instance_id)
+            raise
+        in_hand.add(turn.events)
+        in_hand.execution_id, in_hand.is_row_sure = execution_id, True
+        self._keep(instance_id, in_hand, is_over=turn.finished is not None)
+
+    def _keep(self, instance_id: str, in_hand: InHand, *, is_over: bool) -> None:
+        """Keep a history in memory while its instance runs."""
+        self._in_hand.pop(instance_id, None)
+        if not is_over:
+            self._in_hand[instance_id] = in_hand
+        while len(self._in_hand) > MOST_IN_HAND:
+            self._in_hand.popitem(last=False)
+
+    async def _repair_row(self, instance_id: str, in_hand: InHand) -> None:
+        """Let a row follow a history that ended just before a crash."""
+        is_over = any(e.type is EventType.ExecutionCompleted for e in in_hand.events)
+        if in_hand.is_row_sure or not is_over:
+            return
+        row = await self._hub.instances.read(instance_id)
+        if row is None or row.status.is_terminal:
+            return
+        started = _without_large_input(_started(in_hand.events))
+        change = change_of(
+            in_hand.events,
+            started=started,
+            execution_id=started["OrchestrationInstance"]["ExecutionId"],
+            custom_status=row.custom_status,
+            now=self._now(),
+        )
+        await self._hub.instances.change(instance_id, change)
+
+
+def change_of(
+    events: Sequence[HistoryEvent],
+    *,
+    started: HistoryEvent | None,
+    execution_id: str,
+    custom_status: str | None,
+    now: str,
+) -> InstanceChange:
+    """Return what events say of their instance's row."""
+    change = InstanceChange(
+        execution_id=execution_id,
+        updated_at=events[-1].timestamp,
+        custom_status=custom_status,
+        started=started,
+    )
+    for event in events:
+        if event.type is EventType.ExecutionSuspended:
+            change = replace(change, status=Status.SUSPENDED, output=event["Reason"])
+        elif event.type is EventType.ExecutionResumed:
+            change = replace(change, status=Status.RUNNING, output=event["Reason"])
+        elif event.type is EventType.ExecutionCompleted:
+            change = replace(
+                change,
+                status=event["OrchestrationStatus"],
+                output=event["Result"],
+                completed_at=now,
+            )
+    return change
+
+
+def _without_large_input(started: HistoryEvent) -> HistoryEvent:
+    """Leave a large input to the blob whose address the row has already."""
+    input_ = started["Input"]
+    if not isinstance(input_, str) or len(input_) <= LARGEST_VALUE_CHARS // 2:
+        return started
+    return replace(started, fields={**started.fields, "Input": None})
+
+
+def _started(events: Sequence[HistoryEvent]) -> HistoryEvent:
+    return next(e for e in events if e.type is EventType.ExecutionStarted)
+
+
+def _sender(instance_id: str, events: Sequence[HistoryEvent]) -> Sender:
+    turns = sum(event.type is EventType.OrchestratorStarted for event in events)
+    started = _started(events)
+    return Sender(
+        instance_id=instance_id,
+        execution_id=started["OrchestrationInstance"]["ExecutionId"],
+        episode=turns,
+    )

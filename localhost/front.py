@@ -1,0 +1,112 @@
+"""The HTTP side of one app: what its server asks; wired for ``host``."""
+
+from __future__ import annotations
+
+import os
+import platform
+
+from localhost.app.manifest import Binding, FunctionApp
+from localhost.app.worker import Worker
+from localhost.durable.client import Client
+from localhost.errors import CannotStartError
+from localhost.functions import DurableFunctions
+from localhost.keys import webhook_key
+from localhost.settings import Settings, connection
+from localhost.web import payloads
+from localhost.web.admin import Admin, HostIdentity
+from localhost.web.management import Management
+from localhost.web.routes import RouteTable
+from localhost.web.server import Cors, Server
+from localhost.web.triggers import HttpTriggers
+
+VERSION = "4.0.0-localhost"
+CLOSE_LIMIT_S = 2.0
+
+
+class Front:
+    """The HTTP side of one app: what its server asks."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        app: FunctionApp,
+        worker: Worker,
+        functions: DurableFunctions,
+        client: Client,
+    ) -> None:
+        self._settings = settings
+        self._client = client
+        self._is_open = False
+        self._code = webhook_key(settings.app)
+        self.table = RouteTable.from_functions(app.functions)
+        self._triggers = HttpTriggers(
+            worker,
+            self.table,
+            prefix=settings.route_prefix,
+            client_binding=self.client_binding,
+            custom_headers=settings.custom_headers,
+        )
+        self._admin = Admin(
+            app,
+            identity=HostIdentity(host_id=platform.node(), version=VERSION),
+            prefix=settings.route_prefix,
+            is_ready=self._is_ready,
+            run=functions.by_name,
+            run_http=self._triggers.run,
+            is_homepage_disabled=not settings.homepage,
+        )
+        self._management = Management(
+            client,
+            code=self._code,
+            links_query=payloads.universal_query(
+                hub=client.hub_name,
+                connection=settings.durable.connection_name,
+                code=self._code,
+            ),
+            connections=self._leads_here,
+        )
+        self.server = Server(
+            address=settings.address,
+            port=settings.port,
+            built_in=[self._admin.handle],
+            management=self._management.handle,
+            functions=[self._triggers.handle, self._admin.home],
+            is_ready=self._is_ready,
+            cors=Cors(
+                origins=settings.cors_origins,
+                are_credentials_allowed=settings.cors_credentials,
+            ),
+            stop_limit_s=CLOSE_LIMIT_S,
+        )
+
+    def open(self) -> None:
+        """Answer requests from now on, not only those for ``/admin``."""
+        self._is_open = True
+
+    def _is_ready(self) -> bool:
+        return self._is_open
+
+    def _leads_here(self, connection_name: str) -> bool:
+        try:
+            return connection(os.environ, connection_name) == self._settings.storage
+        except CannotStartError:
+            return False
+
+    def client_binding(self, binding: Binding) -> str:
+        """Return what a durableClient binding hands to a function."""
+        rpc = self.server.rpc_base_url if self._settings.durable.rpc_enabled else None
+        return payloads.client_binding(
+            host=f"localhost:{self.server.port}",
+            hub=self._client.hub_name,
+            binding_hub=_text(binding.properties.get("taskHub")),
+            binding_connection=_text(
+                binding.properties.get("connectionName")
+                or binding.properties.get("connection")
+            ),
+            code=self._code,
+            rpc_base_url=rpc,
+        )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None

@@ -1,0 +1,84 @@
+"""The app's Durable functions by their names: what ``durable`` calls; for ``host``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+from localhost.app.bindings import DURABLE_CLIENTS
+from localhost.app.manifest import Binding, Function, FunctionApp
+from localhost.app.worker import Worker
+from localhost.durable.program import Kind
+from localhost.errors import HostError
+from localhost.outcome import Outcome, Raised
+
+_WORKER_KIND: Mapping[Kind, Literal["activity", "orchestration", "entity"]] = {
+    "activity": "activity",
+    "orchestrator": "orchestration",
+    "entity": "entity",
+}
+
+
+class DurableFunctions:
+    """Calls orchestrators and activities, and says which there are.
+
+    ``client_binding`` makes the text of a durableClient binding; set before any call.
+    """
+
+    def __init__(self, app: FunctionApp, worker: Worker) -> None:
+        self._app = app
+        self._worker = worker
+        self.client_binding: Callable[[Binding], str] = _no_binding
+
+    async def orchestrator(self, name: str, body: str, instance_id: str) -> Outcome:
+        """Call an orchestrator with its context body."""
+        return await self._call("orchestrator", name, body, instance_id)
+
+    async def activity(self, name: str, input_: str, instance_id: str) -> Outcome:
+        """Call an activity with its input, JSON text."""
+        return await self._call("activity", name, input_, instance_id)
+
+    async def by_name(self, function_name: str, text: str) -> None:
+        """Call a function that has no HTTP trigger, as ``/admin/functions`` does."""
+        for function in self._app.functions:
+            if function.name == function_name:
+                await self._invoke(function, text, "-")
+
+    def unknown(self, kind: Kind, name: str) -> str | None:
+        """Return None for a function that exists, else the text of the extension."""
+        if self._worker.find(_WORKER_KIND[kind], name) is not None:
+            return None
+        names = self._worker.names(_WORKER_KIND[kind])
+        known = ", ".join(f"'{known}'" for known in names)
+        return (
+            f"The function '{name}' doesn't exist, is disabled, or is not an {kind}"
+            " function. Additional info: "
+            + (
+                f"The following are the known {kind} functions: {known}."
+                if known
+                else f"No {kind} functions are currently registered!"
+            )
+        )
+
+    async def _call(
+        self, kind: Kind, name: str, text: str, instance_id: str
+    ) -> Outcome:
+        function = self._worker.find(_WORKER_KIND[kind], name)
+        if function is None:
+            message = f"{kind.title()} function '{name}' does not exist."
+            return Raised(type_name="", message=message, traceback="")
+        return await self._invoke(function, text, instance_id)
+
+    async def _invoke(self, function: Function, text: str, instance_id: str) -> Outcome:
+        bindings = {
+            binding.name: self.client_binding(binding)
+            for binding in function.bindings
+            if binding.type in DURABLE_CLIENTS
+        }
+        return await self._worker.invoke(
+            function, text, instance_id=instance_id, bindings=bindings
+        )
+
+
+def _no_binding(binding: Binding) -> str:
+    raise HostError(f"the binding {binding.name} was asked for before the host is open")

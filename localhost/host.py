@@ -1,0 +1,230 @@
+"""The one place that knows every part: opens them in order, closes in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import platform
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from localhost.app.manifest import FunctionFault, read_app
+from localhost.app.worker import Worker
+from localhost.azurite import Endpoints, azurite
+from localhost.compat import TaskGroup, timeout
+from localhost.console import function_lines
+from localhost.durable.activities import Activities
+from localhost.durable.client import Client
+from localhost.durable.orchestrations import Orchestrations
+from localhost.durable.program import Rules
+from localhost.durable.pump import Pump
+from localhost.front import Front
+from localhost.functions import DurableFunctions
+from localhost.settings import DurableSettings, Settings, StorageAccount
+from localhost.taskhub.hub import Account, Partitions, Received, TaskHub, open_task_hub
+from localhost.timestamps import Clock
+from localhost.web.server import Server
+
+log = logging.getLogger(__name__)
+
+DRAIN_LIMIT_S = 30.0
+CLOSE_LIMIT_S = 2.0  # for what ran on after the drain
+AZURITE_FOLDER = ".azurite"
+THREADS_FOR_HTTP = 16
+CONTROL_BUFFER = 64  # few enough to be worked off before their locks need renewal
+PAUSE_ON_LOOPBACK_S, PAUSE_ELSEWHERE_S = 1.0, 30.0
+VERSION = "4.0.0-localhost"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What works on a task hub: the pumps, what they call, and who starts instances."""
+
+    control: Pump
+    work_items: Pump
+    orchestrations: Orchestrations
+    client: Client
+
+
+async def run_host(
+    settings: Settings, *, stop: asyncio.Event, say: Callable[[str], None]
+) -> None:
+    """Run an app until ``stop`` is set; then finish what runs and give up the rest.
+
+    Raises ``CannotStartError``.
+    """
+    app = read_app(settings.app, environ=os.environ, only=settings.functions)
+    clock = Clock()
+    async with (
+        storage_emulator(settings, say),
+        Worker(app, threads=_threads(settings.durable)) as worker,
+        open_task_hub(
+            _account(settings.storage),
+            name=settings.durable.hub_name,
+            partition_count=settings.durable.partition_count,
+            now=clock.now,
+        ) as hub,
+    ):
+        functions = DurableFunctions(app, worker)
+        parts = _parts(settings, functions, hub, clock)
+        front = Front(settings, app, worker, functions, parts.client)
+        functions.client_binding = front.client_binding
+        async with front.server as server:
+            partitions = _partitions(hub, parts.control, server.port)
+            async with _ready_to_run(hub, worker, partitions) as faults:
+                front.open()
+                for line in function_lines(
+                    app,
+                    (*faults, *front.table.faults),
+                    port=server.port,
+                    prefix=settings.route_prefix,
+                ):
+                    say(line)
+                await _run(parts, partitions, server, stop)
+        await worker.close(limit_s=CLOSE_LIMIT_S)
+
+
+@asynccontextmanager
+async def storage_emulator(
+    settings: Settings, say: Callable[[str], None]
+) -> AsyncIterator[None]:
+    """Have Azurite running if the storage is one on this machine."""
+    account = settings.storage
+    if not account.is_loopback:
+        yield
+        return
+    blob, queue, table = account.ports()
+    async with azurite(
+        Endpoints(
+            host=account.host, blob_port=blob, queue_port=queue, table_port=table
+        ),
+        folder=settings.app / AZURITE_FOLDER,
+        account=account.name,
+        key=account.key,
+        say=say,
+    ):
+        yield
+
+
+@asynccontextmanager
+async def _ready_to_run(
+    hub: TaskHub, worker: Worker, partitions: Partitions
+) -> AsyncIterator[tuple[FunctionFault, ...]]:
+    """Make the hub and import the app side by side; give up partitions at the end."""
+    _, faults = await asyncio.gather(
+        hub.create(partitions), asyncio.to_thread(worker.load)
+    )
+    try:
+        yield faults
+    finally:
+        try:
+            async with timeout(CLOSE_LIMIT_S):
+                await partitions.release()
+        except asyncio.TimeoutError:
+            log.warning("The partitions could not be released; they expire in 30 s.")
+
+
+async def _run(
+    parts: Parts, partitions: Partitions, server: Server, stop: asyncio.Event
+) -> None:
+    """Pump until ``stop`` is set, then let HTTP requests and work come to an end."""
+    drain = asyncio.Event()
+    await partitions.step()
+    async with TaskGroup() as group:
+        group.create_task(parts.control.run(drain), name="control queues")
+        group.create_task(parts.work_items.run(drain), name="work items")
+        group.create_task(partitions.run(drain), name="partitions")
+        log.info("Worker process started and initialized.")
+        await stop.wait()
+        log.info("Stopping: what runs may take %d s to end.", DRAIN_LIMIT_S)
+        await server.stop(limit_s=DRAIN_LIMIT_S)
+        drain.set()
+
+
+def _partitions(hub: TaskHub, control: Pump, port: int) -> Partitions:
+    """Own control queues under an id that a restart on the same port has again."""
+    return hub.partitions(
+        worker_id=f"{platform.node()}-localhost-{port}",
+        listen=control.listen,
+        unlisten=control.unlisten,
+        drained=control.is_drained,
+    )
+
+
+def _parts(
+    settings: Settings, functions: DurableFunctions, hub: TaskHub, clock: Clock
+) -> Parts:
+    durable = settings.durable
+    rules = Rules(
+        unknown=functions.unknown,
+        store_inputs=durable.store_inputs,
+        max_actions=durable.max_orchestration_actions,
+    )
+    orchestrations = Orchestrations(
+        hub,
+        invoke=functions.orchestrator,
+        rules=rules,
+        now=clock.now,
+        http_sleep_ms=durable.http_sleep_ms,
+    )
+    activities = Activities(hub, invoke=functions.activity, now=clock.now)
+    on_loopback = settings.storage.is_loopback
+    longest_pause_s = PAUSE_ON_LOOPBACK_S if on_loopback else PAUSE_ELSEWHERE_S
+    control = Pump(
+        hub,
+        name="control queues",
+        key=_instance_of,
+        process=orchestrations.process,
+        slots=durable.max_orchestrators,
+        buffer=CONTROL_BUFFER,
+        longest_pause_s=longest_pause_s,
+        drain_limit_s=DRAIN_LIMIT_S,
+    )
+    work_items = Pump(
+        hub,
+        name="work items",
+        key=lambda item: item.message_id,
+        process=activities.process,
+        slots=durable.max_activities,
+        buffer=0,
+        longest_pause_s=longest_pause_s,
+        drain_limit_s=DRAIN_LIMIT_S,
+    )
+    work_items.listen(hub.work_item_queue)
+    client = Client(
+        hub,
+        rules=rules,
+        now=clock.now,
+        forget=orchestrations.forget,
+        may_override=durable.overridable_states == "AnyState",
+    )
+    return Parts(
+        control=control,
+        work_items=work_items,
+        orchestrations=orchestrations,
+        client=client,
+    )
+
+
+def _threads(durable: DurableSettings) -> int:
+    """As many as may be needed at once, so that activities starve nobody."""
+    return durable.max_activities + durable.max_orchestrators + THREADS_FOR_HTTP
+
+
+def _instance_of(item: Received) -> str:
+    """A control message's lane: its instance; what cannot be read has its own."""
+    return item.message.instance_id if item.message else item.message_id
+
+
+def _account(account: StorageAccount) -> Account:
+    return Account(
+        name=account.name,
+        key=account.key,
+        urls={
+            "blob": account.blob_url,
+            "queue": account.queue_url,
+            "table": account.table_url,
+        },
+    )

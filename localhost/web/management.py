@@ -1,0 +1,391 @@
+"""The Durable HTTP API and the client's rpc endpoint → ``durable.client``.
+
+Both serve the same paths; only the public one asks for the key. Statuses, headers and
+bodies are those of the Durable extension 2.13.7.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import logging
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote, unquote_plus
+
+from aiohttp import web
+
+from localhost.durable.client import Client, Verdict
+from localhost.errors import (
+    ArgumentError,
+    HostError,
+    InstanceExistsError,
+    InvalidStateError,
+)
+from localhost.history import Status
+from localhost.records import dumps
+from localhost.web import payloads
+from localhost.web.filters import filter_of, is_true
+
+log = logging.getLogger(__name__)
+
+ANSWER_LIMIT_S = 100.0  # a client has given up by then
+_VERDICTS = {Verdict.ACCEPTED: 202, Verdict.UNKNOWN: 404, Verdict.GONE: 410}
+_ARGUMENT = "One or more of the arguments submitted is incorrect"
+_FAULT = "Something went wrong while processing your request"
+# Exception of ours → status, message and the name of the exception it is there.
+_ERRORS: Mapping[type[Exception], tuple[int, str, str]] = {
+    ArgumentError: (400, _ARGUMENT, "System.ArgumentException"),
+    InstanceExistsError: (
+        500,
+        _FAULT,
+        "DurableTask.Core.Exceptions.OrchestrationAlreadyExistsException",
+    ),
+    InvalidStateError: (500, _FAULT, "System.InvalidOperationException"),
+    HostError: (500, _FAULT, "System.InvalidOperationException"),
+    asyncio.TimeoutError: (500, _FAULT, "System.TimeoutException"),
+}
+_JSON_TYPE = "application/json; charset=utf-8"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One request: its query (names lower-cased), and where links lead."""
+
+    request: web.Request
+    origin: str
+    query: Mapping[str, str] = field(default_factory=dict)
+
+
+Handle = Callable[["Management", Call, list[str]], Awaitable[web.Response]]
+
+
+class BadJsonError(HostError):
+    """The body of a request is not JSON."""
+
+
+class Management:
+    """Answers management requests.
+
+    ``links_query`` is the query that links carry; ``code`` the key that public
+    requests must show; ``connections`` the names that lead to this task hub's storage.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        code: str,
+        links_query: str,
+        connections: Callable[[str], bool],
+    ) -> None:
+        self._client = client
+        self._code = code
+        self._links_query = links_query
+        self._leads_here = connections
+
+    async def handle(
+        self, request: web.Request, path: str, by_rpc: bool
+    ) -> web.Response:
+        """Answer a request; ``path`` is percent-encoded, below the API's base."""
+        query = query_of(request.rel_url.raw_query_string)
+        if not by_rpc and not self._is_allowed(request, query):
+            return web.Response(status=401)
+        segments = [_decoded(part) for part in path.strip("/").split("/")]
+        handle = _route(request.method, segments)
+        if handle is None:
+            return web.Response(status=404)
+        call = Call(
+            request=request, origin=f"{request.scheme}://{request.host}", query=query
+        )
+        try:
+            self._must_lead_here(query)
+            return await asyncio.wait_for(handle(self, call, segments), _limit_s(query))
+        except (HostError, asyncio.TimeoutError) as exc:
+            return _error_response(exc)
+
+    def _is_allowed(self, request: web.Request, query: Mapping[str, str]) -> bool:
+        shown = request.headers.get("x-functions-key") or query.get("code", "")
+        if hmac.compare_digest(shown.encode(), self._code.encode()):
+            return True
+        log.warning(
+            "401 for %s %s: %s. Take the whole URL of the answer to the start, in"
+            " quotes: without them a shell cuts it at the first '&'.",
+            request.method,
+            request.path,
+            "its 'code' is not this host's" if shown else "it has no 'code'",
+        )
+        return False
+
+    def _must_lead_here(self, query: Mapping[str, str]) -> None:
+        hub = query.get("taskhub", "").strip()
+        if hub and not re.fullmatch("[A-Za-z][A-Za-z0-9]{2,44}", hub):
+            raise ArgumentError(
+                "Invalid container name. Check MSDN for more information about valid"
+                " container naming."
+            )
+        if hub and hub.lower() != self._client.hub_name.lower():
+            raise ArgumentError(
+                f"This host works on the task hub '{self._client.hub_name}', not on"
+                f" '{hub}'. Leave taskHub out, or set hubName in host.json."
+            )
+        connection = query.get("connection", "").strip()
+        if connection and not self._leads_here(connection):
+            raise HostError(
+                f"Unable to resolve the Azure Storage connection named '{connection}'."
+            )
+
+    # Orchestrators
+
+    async def _start(self, call: Call, segments: list[str]) -> web.Response:
+        name, instance_id = segments[1], segments[2] if len(segments) > 2 else None
+        input_ = await _json_body(call.request)
+        new_id = await self._client.start(
+            name, instance_id, None if input_ is None else dumps(input_)
+        )
+        return await self._started(call, new_id)
+
+    async def _started(self, call: Call, instance_id: str) -> web.Response:
+        """Answer a start: with the output if the caller waits for it, else 202."""
+        limit_s = _number(call.query.get("timeout"))
+        interval_s = _number(call.query.get("pollinginterval"))
+        if limit_s is not None and interval_s is not None:
+            output = await self._wait(instance_id, limit_s, interval_s)
+            if output is not None:
+                return output
+        body = payloads.start_payload(call.origin, instance_id, self._links_query)
+        headers = {"Location": body["statusQueryGetUri"], "Retry-After": "10"}
+        return _json(body, status=202, headers=headers)
+
+    async def _wait(
+        self, instance_id: str, limit_s: float, interval_s: float
+    ) -> web.Response | None:
+        if interval_s > limit_s:
+            raise ArgumentError(
+                f"Total timeout {limit_s:g} should be bigger than retry timeout"
+                f" {interval_s:g}"
+            )
+        end_s = time.monotonic() + limit_s
+        while True:
+            instance = await self._client.status(instance_id)
+            if instance is not None and instance.status is Status.COMPLETED:
+                return _json(payloads.leniently_parsed(instance.output))
+            if instance is not None and instance.status.is_terminal:
+                return _json(payloads.status_payload(instance))
+            if time.monotonic() + interval_s > end_s:
+                return None
+            await asyncio.sleep(interval_s)
+
+    # Instances
+
+    async def _list(self, call: Call, segments: list[str]) -> web.Response:
+        token = call.request.headers.get("x-ms-continuation-token")
+        try:
+            after = payloads.read_continuation_token(token) if token else None
+        except ValueError as exc:
+            return _json(
+                payloads.error_payload(
+                    _FAULT, text=str(exc), type_="Newtonsoft.Json.JsonReaderException"
+                ),
+                status=500,
+            )
+        page = await self._client.list(filter_of(call.query, after=after))
+        show_input = is_true(call.query, "showinput", default=True)
+        body = [
+            payloads.status_payload(instance, show_input=show_input)
+            for instance in page.instances
+        ]
+        headers = {}
+        if page.next is not None:
+            headers["x-ms-continuation-token"] = payloads.continuation_token(page.next)
+        return _json(body, headers=headers)
+
+    async def _status(self, call: Call, segments: list[str]) -> web.Response:
+        instance = await self._client.status(segments[1])
+        if instance is None:
+            return web.Response(status=404)
+        show_input = is_true(call.query, "showinput", default=True)
+        history = None
+        if is_true(call.query, "showhistory") and instance.status is not Status.PENDING:
+            history = payloads.history_payload(
+                await self._client.history(segments[1]),
+                show_input=show_input,
+                show_output=is_true(call.query, "showhistoryoutput"),
+            )
+        body = payloads.status_payload(instance, show_input=show_input, history=history)
+        if not instance.status.is_terminal:
+            location = f"{call.origin}{call.request.raw_path}"
+            headers = {"Location": location, "Retry-After": "5"}
+            return _json(body, status=202, headers=headers)
+        fails = is_true(call.query, "returninternalservererroronfailure")
+        status = 500 if fails and instance.status is Status.FAILED else 200
+        return _json(body, status=status)
+
+    async def _purge(self, call: Call, segments: list[str]) -> web.Response:
+        return _deleted(await self._client.purge(segments[1]))
+
+    async def _purge_all(self, call: Call, segments: list[str]) -> web.Response:
+        wanted = filter_of(call.query)
+        if wanted.created_from is None:
+            text = "Please provide value for 'createdTimeFrom' parameter."
+            return _json(text, status=400)
+        return _deleted(await self._client.purge_all(wanted))
+
+    async def _raise_event(self, call: Call, segments: list[str]) -> web.Response:
+        instance = await self._client.status(segments[1])
+        if instance is None or instance.status.is_terminal:
+            return web.Response(status=404 if instance is None else 410)
+        if call.request.content_type.lower() != "application/json" or (
+            "Content-Type" not in call.request.headers
+        ):
+            text = "Only application/json request content is supported"
+            return _json(payloads.error_payload(text), status=400)
+        data = await _json_body(call.request, is_required=True)
+        verdict = await self._client.raise_event(segments[1], segments[3], dumps(data))
+        return web.Response(status=_VERDICTS[verdict])
+
+    async def _terminate(self, call: Call, segments: list[str]) -> web.Response:
+        reason = call.query.get("reason")
+        verdict = await self._client.terminate(segments[1], reason)
+        return web.Response(status=_VERDICTS[verdict])
+
+    async def _suspend(self, call: Call, segments: list[str]) -> web.Response:
+        reason = call.query.get("reason")
+        verdict = await self._client.suspend(segments[1], reason)
+        return web.Response(status=_VERDICTS[verdict])
+
+    async def _resume(self, call: Call, segments: list[str]) -> web.Response:
+        reason = call.query.get("reason")
+        verdict = await self._client.resume(segments[1], reason)
+        return web.Response(status=_VERDICTS[verdict])
+
+    async def _restart(self, call: Call, segments: list[str]) -> web.Response:
+        with_new_id = is_true(call.query, "restartwithnewinstanceid", default=True)
+        try:
+            new_id = await self._client.restart(segments[1], with_new_id=with_new_id)
+        except ArgumentError as exc:
+            text = "InstanceId does not match a valid orchestration instance."
+            body = payloads.error_payload(
+                text, text=str(exc), type_="System.ArgumentException"
+            )
+            return _json(body, status=400)
+        return await self._started(call, new_id)
+
+    async def _make_primary(self, call: Call, segments: list[str]) -> web.Response:
+        return web.Response(status=200)
+
+
+_OPERATIONS: Mapping[str, Handle] = {
+    "terminate": Management._terminate,
+    "suspend": Management._suspend,
+    "resume": Management._resume,
+    "restart": Management._restart,
+}
+
+
+def _route(method: str, segments: list[str]) -> Handle | None:
+    """Find who answers; None is a 404, for a wrong method too."""
+    if not all(segments[1:]):
+        return None
+    head, count = segments[0].lower(), len(segments)
+    if head == "orchestrators" and count in (2, 3):
+        return Management._start if method == "POST" else None
+    if head == "instances":
+        return _instances_route(method, segments)
+    return Management._make_primary if head == "makeprimary" and count == 1 else None
+
+
+def _instances_route(method: str, segments: list[str]) -> Handle | None:
+    count = len(segments)
+    if count == 1:
+        return {"GET": Management._list, "DELETE": Management._purge_all}.get(method)
+    if count == 2:
+        return {"GET": Management._status, "DELETE": Management._purge}.get(method)
+    if method != "POST":
+        return None
+    if count == 3:
+        return _OPERATIONS.get(segments[2].lower())
+    is_event = count == 4 and segments[2].lower() == "raiseevent"
+    return Management._raise_event if is_event else None
+
+
+def query_of(raw: str) -> dict[str, str]:
+    """Read a query: names lower-cased, values trimmed, repeated ones joined by commas.
+
+    A part without ``=`` has no name and is left out.
+    """
+    query: dict[str, str] = {}
+    for part in raw.split("&"):
+        name, is_named, value = part.partition("=")
+        if not is_named:
+            continue
+        key = unquote_plus(name).strip().lower()
+        value = unquote_plus(value).strip()
+        query[key] = f"{query[key]},{value}" if key in query else value
+    return query
+
+
+def _decoded(segment: str) -> str:
+    """Decode a path segment, except for an encoded slash, which stays as it is."""
+    return "%2F".join(unquote(part) for part in re.split("%2[Ff]", segment))
+
+
+def _limit_s(query: Mapping[str, str]) -> float:
+    """Return how long an answer may take: waiting for an output may take longer."""
+    return ANSWER_LIMIT_S + (_number(query.get("timeout")) or 0.0)
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if 0 <= value < 1e9 else None
+
+
+async def _json_body(request: web.Request, *, is_required: bool = False) -> Any:
+    """Return the body as JSON; an empty one is null unless it is required."""
+    body = await request.read()
+    if not body.strip() and not is_required:
+        return None
+    try:
+        text = body.decode("utf-8-sig")
+        if is_required:
+            return json.JSONDecoder().raw_decode(text.strip())[0]
+        return json.loads(text)
+    except (ValueError, RecursionError) as exc:
+        raise BadJsonError(str(exc)) from exc
+
+
+def _json(
+    body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    return web.Response(
+        status=status,
+        body=dumps(body).encode("utf-8", "replace"),
+        headers={"Content-Type": _JSON_TYPE, **(headers or {})},
+    )
+
+
+def _deleted(count: int) -> web.Response:
+    if count == 0:
+        return web.Response(status=404)
+    return _json({"instancesDeleted": count})
+
+
+def _error_response(exc: Exception) -> web.Response:
+    if isinstance(exc, BadJsonError):
+        body = payloads.error_payload(
+            "Invalid JSON content",
+            text=str(exc),
+            type_="Newtonsoft.Json.JsonReaderException",
+        )
+        return _json(body, status=400)
+    kind = next(kind for kind in _ERRORS if isinstance(exc, kind))
+    status, message, type_ = _ERRORS[kind]
+    text = str(exc) or "The storage did not answer in time."
+    return _json(payloads.error_payload(message, text=text, type_=type_), status=status)
