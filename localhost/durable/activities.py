@@ -36,7 +36,7 @@ class Activities:
                 await self._put_off(item)
                 continue
             await self._hub.send(await self._answer(message))
-            await self._hub.complete(item)
+            self._hub.complete([item])
         return ()
 
     async def _answer(self, message: TaskMessage) -> TaskMessage:

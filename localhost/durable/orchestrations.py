@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
@@ -40,7 +39,7 @@ class InHand:
     """A history kept in memory; checked by its ETag when it is written.
 
     ``texts`` are the events as a function receives them. ``is_row_sure`` says that the
-    instance's row has been written with this history.
+    instance's row has been written with this history, and ``custom_status`` with what.
     """
 
     execution_id: str | None = None
@@ -48,6 +47,7 @@ class InHand:
     texts: list[str] = field(default_factory=list)
     etag: str | None = None
     is_row_sure: bool = False
+    custom_status: str | None = None
 
     @classmethod
     def of(cls, stored: Stored) -> InHand:
@@ -104,7 +104,17 @@ class Orchestrations:
         items = await self._admitted(items)
         if not items:
             return ()
-        in_hand = await self._load(instance_id)
+        try:
+            return await self._process(instance_id, items)
+        except LostHistoryError:
+            log.info("%s: its history moved on; looking at it again", instance_id)
+            return await self._process(instance_id, items, is_again=True)
+
+    async def _process(
+        self, instance_id: str, items: Sequence[Received], *, is_again: bool = False
+    ) -> Sequence[Received]:
+        is_new = any(item.is_first for item in items) and not is_again
+        in_hand = InHand() if is_new else await self._load(instance_id)
         inbox = await self._sorted(instance_id, in_hand, items)
         try:
             if inbox.taken:
@@ -116,7 +126,7 @@ class Orchestrations:
             log.debug("%s: dropped %s", instance_id, reason)
         if inbox.dropped:
             await self._repair_row(instance_id, in_hand)
-        await asyncio.gather(*(self._hub.complete(item) for item in inbox.dropped))
+        self._hub.complete(inbox.dropped)
         return inbox.waiting
 
     # Before the turn
@@ -137,13 +147,14 @@ class Orchestrations:
         is_start = event.type is EventType.ExecutionStarted
         if not is_start or item.is_ours or event["ParentInstance"] is not None:
             return True
+        await self._hub.until_row_is_written(message.instance_id)
         row = await self._hub.instances.read(message.instance_id)
         verdict = verdict_on_start(message, row, item.dequeue_count)
         if verdict == "later":
             await self._put_off(item, "a start without its row")
         elif verdict == "drop":
             log.info("%s: dropped a start that nobody waits for", message.instance_id)
-            await self._hub.complete(item)
+            self._hub.complete([item])
         return verdict == "run"
 
     async def _put_off(self, item: Received, reason: str) -> None:
@@ -244,6 +255,15 @@ class Orchestrations:
             started = _without_large_input(started)
         execution_id = started["OrchestrationInstance"]["ExecutionId"]
         is_whole = not in_hand.is_row_sure or not in_hand.events
+        change = change_of(
+            [*in_hand.events, *turn.events] if is_whole else turn.events,
+            started=started if is_whole else None,
+            execution_id=execution_id,
+            custom_status=turn.custom_status,
+            now=self._now(),
+        )
+        is_news = is_whole or change.status or change.output is not None
+        is_news = is_news or turn.custom_status != in_hand.custom_status
         checkpoint = Checkpoint(
             instance_id=instance_id,
             execution_id=execution_id,
@@ -251,22 +271,13 @@ class Orchestrations:
             events=turn.events,
             first_row=len(in_hand.events),
             etag=in_hand.etag,
-            change=change_of(
-                [*in_hand.events, *turn.events] if is_whole else turn.events,
-                started=started if is_whole else None,
-                execution_id=execution_id,
-                custom_status=turn.custom_status,
-                now=self._now(),
-            ),
+            change=change if is_news else None,
             received=received,
         )
-        try:
-            in_hand.etag = await self._hub.commit(checkpoint)
-        except LostHistoryError:
-            log.warning("%s: another host works on it; this turn is left", instance_id)
-            raise
+        in_hand.etag = await self._hub.commit(checkpoint)
         in_hand.add(turn.events)
         in_hand.execution_id, in_hand.is_row_sure = execution_id, True
+        in_hand.custom_status = turn.custom_status
         self._keep(instance_id, in_hand, is_over=turn.finished is not None)
 
     def _keep(self, instance_id: str, in_hand: InHand, *, is_over: bool) -> None:

@@ -272,7 +272,7 @@ class Pump:
             return True
         log.warning("%s: an answer to nothing was dropped", self._key(item))
         self._forget(item)
-        self._spawn(self._hub.complete(item), f"{self._name} drop")
+        self._hub.complete([item])
         return False
 
     def _forget(self, item: Received) -> None:

@@ -47,7 +47,8 @@ class Checkpoint:
     """Everything that a turn makes happen.
 
     ``events`` are written from row ``first_row`` on; ``etag`` is that of the sentinel
-    on which the turn was decided (None: there is none yet).
+    on which the turn was decided (None: there is none yet). ``change`` is None when
+    the instance's row would not say anything new.
     """
 
     instance_id: str
@@ -56,7 +57,7 @@ class Checkpoint:
     events: Sequence[HistoryEvent]
     first_row: int
     etag: str | None
-    change: InstanceChange
+    change: InstanceChange | None
     received: Sequence[Received] = ()
 
 
@@ -92,7 +93,7 @@ class Histories:
             etag=sentinel["odata.etag"] if sentinel else None,
         )
 
-    async def write(self, checkpoint: Checkpoint) -> tuple[str, InstanceChange]:
+    async def write(self, checkpoint: Checkpoint) -> tuple[str, InstanceChange | None]:
         """Write the events in transactions that each end with the sentinel.
 
         Returns its new ETag, and the change with addresses for values that were too
@@ -123,7 +124,7 @@ class Histories:
 
     async def _batches(
         self, checkpoint: Checkpoint
-    ) -> tuple[InstanceChange, list[list[Operation]]]:
+    ) -> tuple[InstanceChange | None, list[list[Operation]]]:
         """Turn events into rows, values too large into blobs, rows into batches."""
         change, batches, size = checkpoint.change, [[]], 0  # type: ignore[var-annotated]
         for place, event in enumerate(checkpoint.events, checkpoint.first_row):
@@ -202,10 +203,10 @@ class Histories:
 
 
 def _with_url(
-    change: InstanceChange, event: HistoryEvent, name: str, url: str | None
-) -> InstanceChange:
+    change: InstanceChange | None, event: HistoryEvent, name: str, url: str | None
+) -> InstanceChange | None:
     """Let a row's large Input or Output be the address of its history blob."""
-    if url is None:
+    if url is None or change is None:
         return change
     if event.type is EventType.ExecutionStarted and name == "Input":
         if change.started is None:

@@ -9,11 +9,13 @@ again, never work that is forgotten.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Protocol
 
-from localhost.errors import ConflictError, PreconditionError
+from localhost.compat import TaskGroup
+from localhost.errors import ConflictError, HostError, PreconditionError
 from localhost.records import Instance, TaskMessage
 from localhost.taskhub import rows
 from localhost.taskhub.blobs import Blobs, create_container
@@ -45,6 +47,8 @@ __all__ = [
     "open_task_hub",
 ]
 
+log = logging.getLogger(__name__)
+
 LOCK_S = 5  # how soon a killed host's work returns; renewed at a third of it
 
 
@@ -73,6 +77,7 @@ class TaskHub:
     def __init__(
         self,
         storage: Storage,
+        group: TaskGroup,
         *,
         name: str,
         partition_count: int,
@@ -80,6 +85,8 @@ class TaskHub:
     ) -> None:
         self.name = name
         self.storage = storage
+        self._group = group
+        self._starting: dict[str, asyncio.Event] = {}
         self._now = now
         self._blobs = Blobs(storage, name)
         self._queues = Queues(storage, name, partition_count, self._blobs)
@@ -166,12 +173,12 @@ class TaskHub:
         if outlet is not None:
             outlet.offer(item)
 
-    async def withdraw(self, item: Received) -> None:
+    def withdraw(self, item: Received) -> None:
         """Take back a message of ``put`` that must not be worked on after all."""
         outlet = self._outlets.get(item.queue)
         if item.is_ours and outlet is not None:
             outlet.release(item.queue)
-        await self.complete(item)
+        self.complete([item])
 
     async def send(self, message: TaskMessage) -> None:
         """Put a message and begin on it if this process may."""
@@ -189,9 +196,19 @@ class TaskHub:
         """Give a message back, visible after ``pause_s``."""
         await self._queues.update(item, pause_s)
 
-    async def complete(self, item: Received) -> None:
-        """Delete a message that has been worked on."""
-        await self._queues.delete(item)
+    def complete(self, items: Iterable[Received]) -> None:
+        """Delete messages that have been worked on; nobody waits for it.
+
+        One that is not deleted because of a crash comes again as a duplicate.
+        """
+        for item in items:
+            self._group.create_task(self._delete(item), name=f"delete {item.queue}")
+
+    async def _delete(self, item: Received) -> None:
+        try:
+            await self._queues.delete(item)
+        except HostError as exc:
+            log.warning("%s: a message was not deleted: %s", item.queue, exc)
 
     async def commit(self, checkpoint: Checkpoint) -> str:
         """Make a turn happen and return the sentinel's new ETag.
@@ -201,8 +218,9 @@ class TaskHub:
         """
         await asyncio.gather(*(self.send(message) for message in checkpoint.outbox))
         etag, change = await self.histories.write(checkpoint)
-        await self.instances.change(checkpoint.instance_id, change)
-        await asyncio.gather(*(self.complete(item) for item in checkpoint.received))
+        if change is not None:
+            await self.instances.change(checkpoint.instance_id, change)
+        self.complete(checkpoint.received)
         return etag
 
     async def add(self, message: TaskMessage, *, over: Instance | None) -> None:
@@ -211,6 +229,22 @@ class TaskHub:
         ``over`` is the finished instance of the same id that it replaces. Raises
         ``ConflictError`` or ``PreconditionError`` when another start was first.
         """
+        written = self._starting[message.instance_id] = asyncio.Event()
+        try:
+            item = await self._put_start(message, over)
+        finally:
+            del self._starting[message.instance_id]
+            written.set()
+        item.is_first = over is None
+        self.offer(item)
+
+    async def until_row_is_written(self, instance_id: str) -> None:
+        """Wait while this process is about to write the row of a start."""
+        written = self._starting.get(instance_id)
+        if written is not None:
+            await written.wait()
+
+    async def _put_start(self, message: TaskMessage, over: Instance | None) -> Received:
         item = await self.put(message)
         input_ = message.event["Input"]
         if item.blob is not None and input_ is not None:
@@ -221,9 +255,9 @@ class TaskHub:
         try:
             await self.instances.insert(message.instance_id, row, over=over)
         except (ConflictError, PreconditionError):
-            await self.withdraw(item)
+            self.withdraw(item)
             raise
-        self.offer(item)
+        return item
 
     async def purge(self, instance_id: str) -> bool:
         """Delete all that is kept of an instance; False when there was no row."""
@@ -253,6 +287,11 @@ class TaskHub:
 async def open_task_hub(
     account: Account, *, name: str, partition_count: int, now: Callable[[], str]
 ) -> AsyncIterator[TaskHub]:
-    """Connect to a task hub; nothing is created or asked for yet."""
-    async with Storage(account) as storage:
-        yield TaskHub(storage, name=name, partition_count=partition_count, now=now)
+    """Connect to a task hub; nothing is created or asked for yet.
+
+    Leaving it waits for deletes that are still on their way.
+    """
+    async with Storage(account) as storage, TaskGroup() as group:
+        yield TaskHub(
+            storage, group, name=name, partition_count=partition_count, now=now
+        )

@@ -29,8 +29,9 @@ class Received:
 
     ``pop_receipt`` and ``locked_until_s`` change with every renewal. ``message`` is
     None when the text is no task message; ``fault`` then says why. ``due_at_s`` is
-    when it may be worked on, ``is_ours`` whether this process put it there itself;
-    ``blob`` names where the text is when it was too large for the queue.
+    when it may be worked on, ``is_ours`` whether this process put it there itself,
+    ``is_first`` whether its instance has no history because it is new; ``blob`` names
+    where the text is when it was too large for the queue.
     """
 
     queue: str
@@ -42,6 +43,7 @@ class Received:
     fault: str = ""
     due_at_s: float = 0.0
     is_ours: bool = False
+    is_first: bool = False
     blob: str | None = None
 
 

@@ -141,6 +141,9 @@ class Storage:
             if response is not None and response.status not in _RETRIED:
                 self._outage.end()
                 return _checked(response, f"{method} {service} {path}")
+            log.debug(
+                "try %d of %s %s %s failed: %s", attempts, method, service, path, reason
+            )
             self._outage.note(self.account.urls[service], reason)
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
