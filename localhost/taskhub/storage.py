@@ -15,6 +15,7 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import io
 import logging
 import time
 import uuid
@@ -44,6 +45,7 @@ ATTEMPT_LIMIT_S = 20.0  # longer than a frozen emulator usually stays frozen
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
 # Node closes idle connections after 5 s; we let go of them before it does.
 KEEP_ALIVE_S = 4.0
+LARGEST_WHOLE_BODY_BYTES = 1024 * 1024
 _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 _ERRORS = {404: NotFoundError, 409: ConflictError, 412: PreconditionError}
 _SIGNED_HEADERS = (
@@ -172,7 +174,7 @@ class Storage:
         )
         self.requests_sent += 1
         async with self._session.request(
-            method, URL(url, encoded=True), headers=signed, data=body
+            method, URL(url, encoded=True), headers=signed, data=_payload(body)
         ) as answer:
             return Response(
                 status=answer.status,
@@ -267,6 +269,11 @@ def raise_for(status: int, code: str, what: str) -> None:
     if status >= 400:
         kind = _ERRORS.get(status, StorageError)
         raise kind(f"{what}: HTTP {status} {code}", status=status, code=code)
+
+
+def _payload(body: bytes) -> bytes | io.BytesIO:
+    """Return what aiohttp sends piece by piece, as it wants a large body."""
+    return io.BytesIO(body) if len(body) > LARGEST_WHOLE_BODY_BYTES else body
 
 
 def _checked(response: Response, what: str) -> Response:

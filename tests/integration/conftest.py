@@ -1,0 +1,320 @@
+"""A task hub on Azurite, the Azure SDKs as judges of it, and what may go wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from azure.data.tables import TableEntity, TableServiceClient
+from azure.storage.blob import BlobServiceClient
+from azure.storage.queue import QueueServiceClient
+from yarl import URL
+
+from localhost.history import EventType, HistoryEvent, Status
+from localhost.records import TaskMessage
+from localhost.taskhub.hub import (
+    Account,
+    Checkpoint,
+    InstanceChange,
+    Received,
+    TaskHub,
+    open_task_hub,
+)
+from localhost.taskhub.storage import Storage
+from localhost.timestamps import Clock
+from tests.conftest import SERVICES, Emulator, account_at, connection_string_of
+
+WAIT_LIMIT_S = 12.0
+PARTITIONS = 4
+EXECUTION = "0123456789abcdef0123456789abcdef"
+clock = Clock()
+
+
+async def eventually(holds: Callable[[], object], limit_s: float = WAIT_LIMIT_S) -> Any:
+    """Wait until a condition holds and return what it gave."""
+    end_s = time.monotonic() + limit_s
+    while not (found := holds()):
+        if time.monotonic() > end_s:
+            raise AssertionError(f"not within {limit_s} s: {holds}")
+        await asyncio.sleep(0.01)
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judge:
+    """A task hub as the Azure SDKs, which are somebody else's, see it."""
+
+    hub: str
+    tables: TableServiceClient
+    queues: QueueServiceClient
+    blobs: BlobServiceClient
+
+    def rows(self, table: str, partition: str | None = None) -> list[TableEntity]:
+        """All rows of ``Instances``, ``History`` or ``Partitions``."""
+        client = self.tables.get_table_client(f"{self.hub}{table}")
+        if partition is None:
+            return list(client.list_entities())
+        return list(
+            client.query_entities("PartitionKey eq @key", parameters={"key": partition})
+        )
+
+    def write(self, table: str, row: Mapping[str, Any]) -> None:
+        """Insert a row."""
+        self.tables.get_table_client(f"{self.hub}{table}").create_entity(row)
+
+    def visible(self, queue: str) -> list[str]:
+        """The texts of the messages that anybody could take."""
+        client = self.queues.get_queue_client(queue)
+        return [message.content for message in client.peek_messages(32)]
+
+    def count(self, queue: str) -> int:
+        """How many messages there are, hidden ones included."""
+        properties = self.queues.get_queue_client(queue).get_queue_properties()
+        return properties.approximate_message_count or 0
+
+    def put(self, queue: str, text: str, *, hidden_s: int = 0) -> None:
+        """Put a message with exactly this text."""
+        client = self.queues.get_queue_client(queue)
+        client.send_message(text, visibility_timeout=hidden_s, time_to_live=-1)
+
+    def blob_names(self) -> list[str]:
+        """The names of the large payloads; none when there is no container."""
+        containers = [each.name for each in self.blobs.list_containers()]
+        name = f"{self.hub.lower()}-largemessages"
+        if name not in containers:
+            return []
+        return list(self.blobs.get_container_client(name).list_blob_names())
+
+    def blob(self, name: str) -> str:
+        """The text of a large payload."""
+        container = f"{self.hub.lower()}-largemessages"
+        client = self.blobs.get_blob_client(container, name)
+        return gzip.decompress(client.download_blob().readall()).decode()
+
+    def write_blob(self, name: str, text: str) -> None:
+        """Store a large payload as the extension does."""
+        container = f"{self.hub.lower()}-largemessages"
+        names = [each.name for each in self.blobs.list_containers()]
+        if container not in names:
+            self.blobs.create_container(container)
+        client = self.blobs.get_blob_client(container, name)
+        client.upload_blob(gzip.compress(text.encode()))
+
+
+@pytest.fixture
+def judge(emulator: Emulator, hub_name: str) -> Iterator[Judge]:
+    """The test's task hub through the Azure SDKs."""
+    text = emulator.connection_string
+    with (
+        TableServiceClient.from_connection_string(text) as tables,
+        QueueServiceClient.from_connection_string(text) as queues,
+        BlobServiceClient.from_connection_string(text) as blobs,
+    ):
+        yield Judge(hub=hub_name, tables=tables, queues=queues, blobs=blobs)
+
+
+@pytest.fixture
+async def storage(emulator: Emulator) -> AsyncIterator[Storage]:
+    """Requests to Azurite."""
+    async with Storage(emulator.account) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def hub(emulator: Emulator, hub_name: str) -> AsyncIterator[TaskHub]:
+    """A task hub that has been made and is empty."""
+    async with open_hub(emulator.account, hub_name) as opened:
+        await create(opened)
+        yield opened
+
+
+def open_hub(
+    account: Account, name: str, *, partition_count: int = PARTITIONS
+) -> AbstractAsyncContextManager[TaskHub]:
+    """Return the context manager of a task hub."""
+    return open_task_hub(
+        account, name=name, partition_count=partition_count, now=clock.now
+    )
+
+
+async def create(hub: TaskHub) -> None:
+    """Make queues, tables and containers of a task hub."""
+    await hub.create(
+        hub.partitions(
+            worker_id="maker",
+            listen=lambda queue: None,
+            unlisten=lambda queue: None,
+            drained=lambda queue: True,
+        )
+    )
+
+
+# Records
+
+
+def started(
+    instance_id: str, *, execution_id: str = EXECUTION, **fields: Any
+) -> HistoryEvent:
+    """Return the event that starts an execution."""
+    return event(
+        EventType.ExecutionStarted,
+        OrchestrationInstance={"InstanceId": instance_id, "ExecutionId": execution_id},
+        Name="Chain",
+        Version="",
+        Generation=0,
+        **fields,
+    )
+
+
+def event(type_: EventType, *, event_id: int = -1, **fields: Any) -> HistoryEvent:
+    """Return an event of now."""
+    return HistoryEvent(
+        type=type_, timestamp=clock.now(), event_id=event_id, fields=fields
+    )
+
+
+def completed(result: str | None) -> HistoryEvent:
+    """Return the event that ends an execution well."""
+    return event(
+        EventType.ExecutionCompleted,
+        event_id=1,
+        OrchestrationStatus=Status.COMPLETED,
+        Result=result,
+    )
+
+
+def message(
+    event_: HistoryEvent, instance_id: str, *, execution_id: str | None = None
+) -> TaskMessage:
+    """Return a message as a client sends it."""
+    return TaskMessage(event=event_, instance_id=instance_id, execution_id=execution_id)
+
+
+def raised(instance_id: str, data: object = None, name: str = "Go") -> TaskMessage:
+    """Return the message that raises an event."""
+    return message(
+        event(EventType.EventRaised, Name=name, Input=json.dumps(data)), instance_id
+    )
+
+
+def checkpoint(
+    instance_id: str,
+    *events: HistoryEvent,
+    execution_id: str = EXECUTION,
+    outbox: tuple[TaskMessage, ...] = (),
+    received: tuple[Received, ...] = (),
+    first_row: int = 0,
+    etag: str | None = None,
+    **change: Any,
+) -> Checkpoint:
+    """Return a checkpoint that writes events."""
+    return Checkpoint(
+        instance_id=instance_id,
+        execution_id=execution_id,
+        outbox=outbox,
+        events=events,
+        first_row=first_row,
+        etag=etag,
+        change=InstanceChange(
+            execution_id=execution_id,
+            updated_at=clock.now(),
+            custom_status=None,
+            **change,
+        ),
+        received=received,
+    )
+
+
+# What may go wrong between a host and its storage
+
+
+@dataclass(kw_only=True)
+class Proxy:
+    """Stands between a host and Azurite; records requests and loses answers.
+
+    ``urls`` are the account's addresses behind it. ``lost`` holds beginnings of
+    ``METHOD path`` (without the account): the first request that fits one reaches
+    Azurite, but the connection is closed instead of an answer.
+    """
+
+    urls: dict[str, str] = field(default_factory=dict)
+    seen: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    answers_lost: int = 0
+
+    @property
+    def account(self) -> Account:
+        """The account behind the proxy."""
+        return account_at(self.urls)
+
+    @property
+    def connection_string(self) -> str:
+        """The account behind the proxy, for a setting."""
+        return connection_string_of(self.urls)
+
+    def is_lost(self, what: str) -> bool:
+        """Whether to lose the answer to a request; each loss happens once."""
+        for beginning in self.lost:
+            if what.startswith(beginning):
+                self.lost.remove(beginning)
+                self.answers_lost += 1
+                return True
+        return False
+
+
+@pytest.fixture
+async def proxy(emulator: Emulator) -> AsyncIterator[Proxy]:
+    """A proxy in front of Azurite's three services."""
+    made = Proxy()
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(
+            aiohttp.ClientSession(auto_decompress=False)
+        )
+        for service in SERVICES:
+            url = await _start_proxy(stack, session, made, emulator.urls[service])
+            made.urls[service] = url
+        yield made
+
+
+async def _start_proxy(
+    stack: AsyncExitStack, session: aiohttp.ClientSession, proxy: Proxy, to: str
+) -> str:
+    """Start a server that passes on to a service; return the account's address."""
+    target = URL(to)
+
+    async def handle(request: web.BaseRequest) -> web.Response:
+        path = request.raw_path
+        what = f"{request.method} {path.removeprefix(target.path)}"
+        url = f"{target.origin()}{path}"
+        async with session.request(
+            request.method,
+            URL(url, encoded=True),
+            headers=request.headers,
+            data=await request.read(),
+        ) as answer:
+            body = await answer.read()
+        proxy.seen.append(what)
+        if proxy.is_lost(what) and request.transport is not None:
+            request.transport.close()
+        kept = {
+            name: value
+            for name, value in answer.headers.items()
+            if name.lower() not in ("transfer-encoding", "content-length", "connection")
+        }
+        return web.Response(status=answer.status, headers=kept, body=body)
+
+    runner = web.ServerRunner(web.Server(handle))
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    port = runner.addresses[0][1]
+    return f"http://127.0.0.1:{port}{target.path}"
