@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal
 
 from localhost.app.bindings import DURABLE_CLIENTS
 from localhost.app.manifest import Binding, Function, FunctionApp
 from localhost.app.worker import Worker
-from localhost.durable.program import Kind
+from localhost.durable.program import HTTP_ACTIVITY, Kind
 from localhost.errors import HostError
 from localhost.outcome import Outcome, Raised
 
@@ -20,13 +20,21 @@ _WORKER_KIND: Mapping[Kind, Literal["activity", "orchestration", "entity"]] = {
 
 
 class DurableFunctions:
-    """Calls orchestrators and activities, and says which there are.
+    """Calls orchestrators, activities and entities, and says which there are.
 
-    ``client_binding`` makes the text of a durableClient binding; set before any call.
+    ``call_http`` does the one activity that is the host's own. ``client_binding`` makes
+    the text of a durableClient binding; set before any call.
     """
 
-    def __init__(self, app: FunctionApp, worker: Worker) -> None:
+    def __init__(
+        self,
+        app: FunctionApp,
+        worker: Worker,
+        *,
+        call_http: Callable[[str], Awaitable[Outcome]],
+    ) -> None:
         self._app = app
+        self._call_http = call_http
         self._worker = worker
         self.client_binding: Callable[[Binding], str] = _no_binding
 
@@ -36,7 +44,13 @@ class DurableFunctions:
 
     async def activity(self, name: str, input_: str, instance_id: str) -> Outcome:
         """Call an activity with its input, JSON text."""
+        if name == HTTP_ACTIVITY:
+            return await self._call_http(input_)
         return await self._call("activity", name, input_, instance_id)
+
+    async def entity(self, name: str, batch: str, instance_id: str) -> Outcome:
+        """Call an entity with a batch of operations."""
+        return await self._call("entity", name, batch, instance_id)
 
     async def by_name(self, function_name: str, text: str) -> None:
         """Call a function that has no HTTP trigger, as ``/admin/functions`` does."""

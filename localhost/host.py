@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import platform
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -17,6 +17,7 @@ from localhost.compat import TaskGroup, timeout
 from localhost.console import function_lines
 from localhost.durable.activities import Activities
 from localhost.durable.client import Client
+from localhost.durable.entities import Entities
 from localhost.durable.orchestrations import Orchestrations
 from localhost.durable.program import Rules
 from localhost.durable.pump import Pump
@@ -25,6 +26,7 @@ from localhost.functions import DurableFunctions
 from localhost.settings import DurableSettings, Settings, StorageAccount
 from localhost.taskhub.hub import Account, Partitions, Received, TaskHub, open_task_hub
 from localhost.timestamps import Clock
+from localhost.web.outgoing import call_http
 from localhost.web.server import Server
 
 log = logging.getLogger(__name__)
@@ -40,11 +42,10 @@ VERSION = "4.0.0-localhost"
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """What works on a task hub: the pumps, what they call, and who starts instances."""
+    """What works on a task hub: the pumps, and the client that starts instances."""
 
     control: Pump
     work_items: Pump
-    orchestrations: Orchestrations
     client: Client
 
 
@@ -67,7 +68,7 @@ async def run_host(
             now=clock.now,
         ) as hub,
     ):
-        functions = DurableFunctions(app, worker)
+        functions = DurableFunctions(app, worker, call_http=call_http)
         parts = _parts(settings, functions, hub, clock)
         front = Front(settings, app, worker, functions, parts.client)
         functions.client_binding = front.client_binding
@@ -169,14 +170,21 @@ def _parts(
         now=clock.now,
         http_sleep_ms=durable.http_sleep_ms,
     )
+    entities = Entities(
+        hub,
+        invoke=functions.entity,
+        now=clock.now,
+        largest_batch=durable.max_entity_batch,
+    )
     activities = Activities(hub, invoke=functions.activity, now=clock.now)
+    instances = _InstancesOf(orchestrations, entities)
     on_loopback = settings.storage.is_loopback
     longest_pause_s = PAUSE_ON_LOOPBACK_S if on_loopback else PAUSE_ELSEWHERE_S
     control = Pump(
         hub,
         name="control queues",
         key=_instance_of,
-        process=orchestrations.process,
+        process=instances.process,
         slots=durable.max_orchestrators,
         buffer=CONTROL_BUFFER,
         longest_pause_s=longest_pause_s,
@@ -197,20 +205,35 @@ def _parts(
         hub,
         rules=rules,
         now=clock.now,
-        forget=orchestrations.forget,
+        forget=instances.forget,
         may_override=durable.overridable_states == "AnyState",
     )
-    return Parts(
-        control=control,
-        work_items=work_items,
-        orchestrations=orchestrations,
-        client=client,
-    )
+    return Parts(control=control, work_items=work_items, client=client)
+
+
+@dataclass(frozen=True)
+class _InstancesOf:
+    """Sends messages of control queues to orchestrations or entities, by their id."""
+
+    orchestrations: Orchestrations
+    entities: Entities
+
+    async def process(
+        self, instance_id: str, items: Sequence[Received]
+    ) -> Sequence[Received]:
+        if instance_id.startswith("@"):
+            return await self.entities.process(instance_id, items)
+        return await self.orchestrations.process(instance_id, items)
+
+    def forget(self, instance_id: str) -> None:
+        self.orchestrations.forget(instance_id)
+        self.entities.forget(instance_id)
 
 
 def _threads(durable: DurableSettings) -> int:
     """As many as may be needed at once, so that activities starve nobody."""
-    return durable.max_activities + durable.max_orchestrators + THREADS_FOR_HTTP
+    at_once = durable.max_activities + durable.max_orchestrators
+    return at_once + durable.max_entities + THREADS_FOR_HTTP
 
 
 def _instance_of(item: Received) -> str:

@@ -66,7 +66,8 @@ class TaskMessage:
         return dumps(envelope)
 
     def _event_with_types(self) -> dict[str, Any]:
-        type_name = f"{_CORE}History.{self.event.type.name}Event"
+        kind = self.event.type.name.removesuffix("Event")  # GenericEvent is its class
+        type_name = f"{_CORE}History.{kind}Event"
         wire = {
             name: _with_types(name, value)
             for name, value in self.event.to_wire().items()

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
+from localhost.durable.entities import entity_state
 from localhost.durable.program import Rules
 from localhost.errors import (
     ArgumentError,
@@ -21,7 +22,7 @@ from localhost.errors import (
     PreconditionError,
 )
 from localhost.history import EventType, HistoryEvent, Status
-from localhost.records import Instance, TaskMessage
+from localhost.records import Instance, TaskMessage, dumps, json_object
 from localhost.taskhub.hub import Filter, InstancePage, TaskHub
 
 LONGEST_ID_CHARS = 256
@@ -30,7 +31,7 @@ _ACTIVE = frozenset(
     {Status.RUNNING, Status.PENDING, Status.SUSPENDED, Status.CONTINUED_AS_NEW}
 )
 
-__all__ = ["Client", "Filter", "InstancePage", "Verdict"]
+__all__ = ["Client", "EntityState", "Filter", "InstancePage", "Verdict"]
 
 
 class Verdict(Enum):
@@ -39,6 +40,29 @@ class Verdict(Enum):
     ACCEPTED = auto()
     UNKNOWN = auto()  # there is no such instance
     GONE = auto()  # it has ended
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntityState:
+    """An entity as its row shows it; ``state`` is any JSON value."""
+
+    name: str
+    key: str
+    exists: bool
+    state: object
+    updated_at: str
+
+    @classmethod
+    def of(cls, row: Instance) -> EntityState:
+        """Read it from the row of its instance."""
+        _, name, key = row.instance_id.split("@", 2)
+        return cls(
+            name=name,
+            key=key,
+            exists=bool(json_object(row.custom_status).get("entityExists")),
+            state=entity_state(row.input),
+            updated_at=row.created_at,
+        )
 
 
 class Client:
@@ -160,6 +184,79 @@ class Client:
             await self._must_not_be(instance_id, "resume", is_suspended=False)
         fields = {"Reason": reason}
         return await self._tell(instance_id, EventType.ExecutionResumed, fields)
+
+    async def rewind(self, instance_id: str, reason: str | None) -> Verdict:
+        """Let a failed instance run again from what failed.
+
+        Raises ``InvalidStateError`` when it has not failed and not ended.
+        """
+        row = await self._hub.instances.read(instance_id)
+        if row is None:
+            return Verdict.UNKNOWN
+        if row.status in _ACTIVE:
+            raise InvalidStateError(
+                "The rewind operation is only supported on failed orchestration"
+                " instances."
+            )
+        if row.status is not Status.FAILED:
+            return Verdict.GONE
+        self._forget(instance_id)
+        event = HistoryEvent(
+            type=EventType.GenericEvent, timestamp=self._now(), fields={"Data": reason}
+        )
+        message = TaskMessage(event=event, instance_id=instance_id, execution_id=None)
+        await self._hub.rewind(instance_id, message)
+        return Verdict.ACCEPTED
+
+    async def signal_entity(
+        self, name: str, key: str, operation: str, input_: str | None
+    ) -> None:
+        """Ask an entity for an operation, without an answer; ``input_`` is JSON text.
+
+        Raises ``ArgumentError`` for an entity that cannot be.
+        """
+        entity_id = self.entity_id(name, key)
+        if _FORBIDDEN.search(key):
+            raise ArgumentError(
+                "entityKey (Parameter 'Entity keys must not contain /, \\, #, ?, or"
+                " control characters.')"
+            )
+        request: dict[str, object] = {"op": operation, "signal": True}
+        if input_ is not None:
+            request["input"] = input_
+        request["id"] = str(uuid.uuid4())
+        fields = {"Name": "op", "Input": dumps(request)}
+        event = HistoryEvent(
+            type=EventType.EventRaised, timestamp=self._now(), fields=fields
+        )
+        await self._hub.send(
+            TaskMessage(event=event, instance_id=entity_id, execution_id=None)
+        )
+
+    async def entity(self, name: str, key: str) -> EntityState | None:
+        """Return an entity, None when there never was one of that id."""
+        row = await self._hub.instances.read(f"@{name.lower()}@{key}")
+        return None if row is None else EntityState.of(row)
+
+    async def entities(
+        self, wanted: Filter
+    ) -> tuple[Sequence[EntityState], tuple[str, str] | None]:
+        """Return one page of the entities that exist, and what continues it."""
+        page = await self._hub.instances.list(wanted)
+        found = [EntityState.of(row) for row in page.instances]
+        return [entity for entity in found if entity.exists], page.next
+
+    def entity_id(self, name: str, key: str) -> str:
+        """Return an entity's instance id. Raises ``ArgumentError``."""
+        if not name:
+            raise ArgumentError(
+                "Invalid entity id: entity name must not be a null or empty string."
+                " (Parameter 'entityName')"
+            )
+        unknown = self._rules.unknown("entity", name.lower())
+        if unknown is not None:
+            raise ArgumentError(unknown)
+        return f"@{name.lower()}@{key}"
 
     async def purge(self, instance_id: str) -> int:
         """Delete an instance whatever its state; return how many were (0 or 1)."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from localhost.durable.replay import request_id_of
 from localhost.history import ANSWERS, SCHEDULES, EventType, HistoryEvent, Status
 from localhost.records import Instance, TaskMessage
 from localhost.taskhub.hub import Received, Stored
@@ -47,11 +48,14 @@ class _Known:
     is_started: bool = False
     is_finished: bool = False
     scheduled: set[int] = field(default_factory=set)
+    requests: set[str] = field(default_factory=set)
     seen: set[tuple[Any, ...]] = field(default_factory=set)
 
     def add(self, event: HistoryEvent) -> None:
         if event.type in SCHEDULES:
             self.scheduled.add(event.event_id)
+            if event.type is EventType.EventSent:
+                self.requests.add(request_id_of(event["Input"]))
         elif event.type is EventType.ExecutionStarted:
             self.is_started = True
             self.execution_id = event["OrchestrationInstance"]["ExecutionId"]
@@ -114,6 +118,8 @@ def _sort(item: Received, inbox: Inbox, known: _Known) -> None:
     answers = event.answers
     if answers is not None and answers not in known.scheduled:
         return inbox.waiting.append(item)
+    if message.sender[0].startswith("@") and event["Name"] not in known.requests:
+        return inbox.waiting.append(item)
     _take(item, inbox, known)
 
 
@@ -127,6 +133,7 @@ def _sort_start(
         return _drop(item, inbox, "the instance runs already")
     known.is_finished = False
     known.scheduled.clear()
+    known.requests.clear()
     known.seen.clear()
     _take(item, inbox, known)
 

@@ -14,7 +14,7 @@ from localhost.durable.sdk import context_body, failed_state, state_of
 from localhost.durable.turn import Turn, decide
 from localhost.history import EventType, HistoryEvent, Status
 from localhost.outcome import Outcome
-from localhost.records import TaskMessage, dumps
+from localhost.records import Instance, TaskMessage, dumps
 from localhost.taskhub.hub import (
     Checkpoint,
     InstanceChange,
@@ -39,7 +39,8 @@ class InHand:
     """A history kept in memory; checked by its ETag when it is written.
 
     ``texts`` are the events as a function receives them. ``is_row_sure`` says that the
-    instance's row has been written with this history, and ``custom_status`` with what.
+    instance's row has been written with this history (``custom_status`` with what),
+    ``is_row_behind`` that it does not know yet that the execution ended.
     """
 
     execution_id: str | None = None
@@ -47,6 +48,7 @@ class InHand:
     texts: list[str] = field(default_factory=list)
     etag: str | None = None
     is_row_sure: bool = False
+    is_row_behind: bool = False
     custom_status: str | None = None
 
     @classmethod
@@ -60,6 +62,21 @@ class InHand:
         """Append events that are stored now."""
         self.events.extend(events)
         self.texts.extend(dumps(event.to_wire()) for event in events)
+
+    def compare(self, row: Instance | None) -> None:
+        """See whether the instance's row says what the history says.
+
+        A crash after a history was written may have left its row behind.
+        """
+        if row is None or row.execution_id != self.execution_id:
+            return
+        is_over = any(e.type is EventType.ExecutionCompleted for e in self.events)
+        was_rewound = any(e.type is EventType.GenericEvent for e in self.events)
+        self.custom_status = row.custom_status
+        self.is_row_behind = is_over and not row.status.is_terminal
+        self.is_row_sure = not self.is_row_behind and (
+            row.status is not Status.PENDING or was_rewound
+        )
 
     def restart(self) -> None:
         """Forget the events of an execution that another one follows."""
@@ -174,6 +191,8 @@ class Orchestrations:
         in_hand = self._in_hand.get(instance_id)
         if in_hand is None:
             in_hand = InHand.of(await self._hub.histories.load(instance_id))
+            if in_hand.events:
+                in_hand.compare(await self._hub.instances.read(instance_id))
         return in_hand
 
     async def _sorted(
@@ -291,17 +310,14 @@ class Orchestrations:
     async def _repair_row(self, instance_id: str, in_hand: InHand) -> None:
         """Let a row follow a history that ended just before a crash."""
         is_over = any(e.type is EventType.ExecutionCompleted for e in in_hand.events)
-        if in_hand.is_row_sure or not is_over:
-            return
-        row = await self._hub.instances.read(instance_id)
-        if row is None or row.status.is_terminal:
+        if not in_hand.is_row_behind or not is_over:
             return
         started = _without_large_input(_started(in_hand.events))
         change = change_of(
             in_hand.events,
             started=started,
             execution_id=started["OrchestrationInstance"]["ExecutionId"],
-            custom_status=row.custom_status,
+            custom_status=in_hand.custom_status,
             now=self._now(),
         )
         await self._hub.instances.change(instance_id, change)

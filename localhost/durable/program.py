@@ -16,7 +16,7 @@ from localhost.durable.replay import Promise, Replay, Scheduled, begin
 from localhost.durable.sdk import OrchestratorState
 from localhost.history import EventType, HistoryEvent
 from localhost.records import dumps
-from localhost.timestamps import plus_ms
+from localhost.timestamps import from_ticks, plus_ms, to_ticks
 
 HTTP_ACTIVITY = "BuiltIn::HttpActivity"
 _HTTP_REQUEST = (
@@ -95,6 +95,7 @@ class Program:
     failure: str | None = None
     continued_input: str | None = None
     _replay: Replay = field(init=False, repr=False)
+    _sent_at: dict[str, str] = field(default_factory=dict)
 
     async def run(self, replay: Replay) -> None:
         """Ask for every action in turn; end when the code has ended."""
@@ -293,8 +294,7 @@ class Program:
         request["id"] = request_id
         request["parent"] = self.execution.instance_id
         request["parentExecution"] = self.execution.execution_id
-        request["Timestamp"] = self._replay.now
-        request["Predecessor"] = "0001-01-01T00:00:00"
+        request["Timestamp"], request["Predecessor"] = self._times_for(target)
         planned = Scheduled(
             type=EventType.EventSent,
             id=number,
@@ -304,6 +304,18 @@ class Program:
             self._replay.send(planned)
             return _done()
         return self._replay.ask(planned, request_id)
+
+    def _times_for(self, target: str) -> tuple[str, str]:
+        """Return when a request is sent, and when the one before it was.
+
+        The entity puts requests of one sender into this order; no two are the same.
+        """
+        predecessor = self._sent_at.get(target)
+        sent_at = self._replay.now
+        if predecessor is not None and to_ticks(sent_at) <= to_ticks(predecessor):
+            sent_at = from_ticks(to_ticks(predecessor) + 1)
+        self._sent_at[target] = sent_at
+        return sent_at, predecessor or "0001-01-01T00:00:00"
 
     # Compounds and the end
 

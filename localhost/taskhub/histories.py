@@ -35,11 +35,15 @@ class LostHistoryError(HostError):
 
 @dataclass(frozen=True, kw_only=True)
 class Stored:
-    """An instance's history as it is kept; ``etag`` is that of its sentinel row."""
+    """An instance's history as it is kept; ``etag`` is that of its sentinel row.
+
+    ``applied`` are ids of requests that an entity has applied already.
+    """
 
     execution_id: str | None
     events: tuple[HistoryEvent, ...]
     etag: str | None
+    applied: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +63,7 @@ class Checkpoint:
     etag: str | None
     change: InstanceChange | None
     received: Sequence[Received] = ()
+    applied: tuple[str, ...] = ()
 
 
 class Histories:
@@ -91,6 +96,7 @@ class Histories:
             execution_id=execution_id,
             events=tuple(rows.event_of_row(row) for row in current),
             etag=sentinel["odata.etag"] if sentinel else None,
+            applied=rows.applied_of(sentinel or {}),
         )
 
     async def write(self, checkpoint: Checkpoint) -> tuple[str, InstanceChange | None]:
@@ -103,7 +109,10 @@ class Histories:
         key, etag = rows.key_of(checkpoint.instance_id), checkpoint.etag
         for number, batch in enumerate(batches, 1):
             columns = rows.sentinel_row(
-                checkpoint.execution_id, self._now(), is_complete=number == len(batches)
+                checkpoint.execution_id,
+                self._now(),
+                is_complete=number == len(batches),
+                applied=checkpoint.applied,
             )
             sentinel = Operation(
                 method="POST" if etag is None else "MERGE",
@@ -180,6 +189,24 @@ class Histories:
                 row[name] = await self._blobs.read(blob)
         return row
 
+    async def rewind(self, instance_id: str) -> tuple[str, ...]:
+        """Turn what failed into events that a replay ignores; return failed children.
+
+        The erased tasks are scheduled again under their old numbers. Each row must be
+        as it was read. Raises ``LostHistoryError``.
+        """
+        key = rows.key_of(instance_id)
+        found = await self._table.query_all(equals("PartitionKey", key))
+        changed, children = rows.rewound(found)
+        operations = [_replacement(row) for row in changed]
+        try:
+            for start in range(0, len(operations), LARGEST_TRANSACTION_ROWS):
+                batch = operations[start : start + LARGEST_TRANSACTION_ROWS]
+                await self._table.transaction(batch)
+        except (PreconditionError, NotFoundError) as exc:
+            raise LostHistoryError(f"{instance_id} runs again already") from exc
+        return children
+
     async def delete(self, instance_id: str) -> None:
         """Delete every row of an instance, the sentinel with them."""
         key = rows.key_of(instance_id)
@@ -216,3 +243,15 @@ def _with_url(
     if event.type is EventType.ExecutionCompleted and name == "Result":
         return replace(change, output=url)
     return change
+
+
+def _replacement(row: Row) -> Operation:
+    """Return the write of a row that was read and changed."""
+    service_columns = ("PartitionKey", "RowKey", "Timestamp", "odata.etag")
+    return Operation(
+        method="PUT",
+        partition_key=row["PartitionKey"],
+        row_key=row["RowKey"],
+        columns={k: v for k, v in row.items() if k not in service_columns},
+        if_match=row["odata.etag"],
+    )

@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Protocol
 
 from localhost.compat import TaskGroup
@@ -179,6 +180,27 @@ class TaskHub:
         if item.is_ours and outlet is not None:
             outlet.release(item.queue)
         self.complete([item])
+
+    async def rewind(self, instance_id: str, message: TaskMessage) -> None:
+        """Let a failed instance run again from what failed; ``message`` wakes it.
+
+        Children that failed are rewound in its stead, and wake it when they end. The
+        message lies hidden until all is written: after a crash it comes by itself.
+        """
+        item = await self._queues.put(
+            self._queues.queue_for(message), message, hidden_s=LOCK_S
+        )
+        children = await self.histories.rewind(instance_id)
+        await self.instances.set_pending(instance_id, self._now())
+        for child_id in children:
+            await self.rewind(child_id, replace(message, instance_id=child_id))
+        if children:
+            self.complete([item])
+        else:
+            await self.abandon(item)
+            outlet = self._outlets.get(item.queue)
+            if outlet is not None:
+                outlet.expect(item.queue, 0)
 
     async def send(self, message: TaskMessage) -> None:
         """Put a message and begin on it if this process may."""

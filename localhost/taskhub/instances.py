@@ -11,6 +11,7 @@ from localhost.taskhub import rows
 from localhost.taskhub.blobs import Blobs
 from localhost.taskhub.rows import InstanceChange
 from localhost.taskhub.tables import Row, Table, equals
+from localhost.timestamps import padded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +68,16 @@ class Instances:
         row = rows.row_of_change(change)
         key = rows.key_of(instance_id)
         await self._table.put(key, "", row, if_match=None, merge=True)
+
+    async def set_pending(self, instance_id: str, now: str) -> None:
+        """Let the row of a rewound instance say that it is to run again."""
+        row = {
+            "RuntimeStatus": Status.PENDING.value,
+            "LastUpdatedTime": padded(now),
+            "LastUpdatedTime@odata.type": "Edm.DateTime",
+        }
+        key = rows.key_of(instance_id)
+        await self._table.put(key, "", row, if_match="*", merge=True)
 
     async def delete(self, instance_id: str) -> bool:
         """Delete an instance's row; False when there was none."""

@@ -246,6 +246,8 @@ def _due_at(message: TaskMessage) -> str | None:
         return str(event["FireAt"])
     if event.type is EventType.ExecutionStarted and event["ScheduledStartTime"]:
         return str(event["ScheduledStartTime"])
+    if event.type is EventType.EventRaised and message.instance_id.startswith("@"):
+        return str(event["Name"] or "").partition("@")[2] or None
     return None
 
 

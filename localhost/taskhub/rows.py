@@ -7,7 +7,7 @@ are Int32, times carry ``@odata.type``, nested objects are JSON texts.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from localhost.timestamps import padded, trimmed
 Row = dict[str, Any]
 
 SENTINEL = "sentinel"
+APPLIED = "LocalhostAppliedRequests"
 LARGEST_VALUE_CHARS = 30_720  # 60 KiB as the table service counts: two bytes each
 # Texts that may be moved into a blob when they are too large for a column.
 LARGE_FIELDS = frozenset(
@@ -130,12 +131,62 @@ def event_of_row(row: Mapping[str, Any]) -> HistoryEvent:
         ) from exc
 
 
-def sentinel_row(execution_id: str, now: str, *, is_complete: bool) -> Row:
-    """Return the columns of the row that guards an instance's history."""
+def sentinel_row(
+    execution_id: str, now: str, *, is_complete: bool, applied: Sequence[str] = ()
+) -> Row:
+    """Return the columns of the row that guards an instance's history.
+
+    ``applied`` stands in a column of our own, which the real host leaves alone.
+    """
     row: Row = {"ExecutionId": execution_id, "IsCheckpointComplete": is_complete}
     if is_complete:
         _set_time(row, "CheckpointCompletedTimestamp", now)
+    if applied:
+        row[APPLIED] = ",".join(applied)[-LARGEST_VALUE_CHARS:]
     return row
+
+
+def applied_of(sentinel: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the ids of requests that an entity's sentinel row tells of."""
+    return tuple(filter(None, str(sentinel.get(APPLIED) or "").split(",")))
+
+
+def rewound(found: Sequence[Row]) -> tuple[list[Row], tuple[str, ...]]:
+    """Return the rows of a history that a rewind changes, and its failed children.
+
+    What failed becomes a GenericEvent, which a replay ignores; so does the schedule of
+    a failed activity, which is thereby scheduled again. A child runs again itself.
+    """
+    started = [r for r in found if r.get("EventType") == "OrchestratorStarted"]
+    execution_id = started[-1]["ExecutionId"] if started else None
+    current = [r for r in found if r.get("ExecutionId") == execution_id]
+    schedules = {
+        (r.get("EventType"), r.get("EventId")): r
+        for r in current
+        if r.get("EventType") in ("TaskScheduled", "SubOrchestrationInstanceCreated")
+    }
+    changed: dict[str, Row] = {}
+    children = []
+    for row in current:
+        kind = row.get("EventType")
+        schedule = None
+        if kind == "TaskFailed":
+            schedule = schedules.get(("TaskScheduled", row.get("TaskScheduledId")))
+        elif kind == "SubOrchestrationInstanceFailed":
+            created = "SubOrchestrationInstanceCreated"
+            child = schedules.get((created, row.get("TaskScheduledId")))
+            if child is not None:
+                changed[child["RowKey"]] = {**child, "Reason": f"Rewound: {created}"}
+                children.append(child["InstanceId"])
+        elif row.get("OrchestrationStatus") != Status.FAILED.value:
+            continue
+        for failed in filter(None, (schedule, row)):
+            changed[failed["RowKey"]] = {
+                **failed,
+                "Reason": f"Rewound: {failed['EventType']}",
+                "EventType": EventType.GenericEvent.name,
+            }
+    return list(changed.values()), tuple(children)
 
 
 def row_of_start(started: HistoryEvent, now: str, *, hub: str, input_: Any) -> Row:

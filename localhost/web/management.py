@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import json
 import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import unquote, unquote_plus
 
 from aiohttp import web
@@ -23,33 +21,24 @@ from localhost.durable.client import Client, Verdict
 from localhost.errors import (
     ArgumentError,
     HostError,
-    InstanceExistsError,
-    InvalidStateError,
 )
 from localhost.history import Status
 from localhost.records import dumps
 from localhost.web import payloads
+from localhost.web.answers import (
+    FAULT,
+    deleted,
+    error_answer,
+    json_answer,
+    json_body,
+)
+from localhost.web.entities import EntityCalls
 from localhost.web.filters import filter_of, is_true
 
 log = logging.getLogger(__name__)
 
 ANSWER_LIMIT_S = 100.0  # a client has given up by then
 _VERDICTS = {Verdict.ACCEPTED: 202, Verdict.UNKNOWN: 404, Verdict.GONE: 410}
-_ARGUMENT = "One or more of the arguments submitted is incorrect"
-_FAULT = "Something went wrong while processing your request"
-# Exception of ours → status, message and the name of the exception it is there.
-_ERRORS: Mapping[type[Exception], tuple[int, str, str]] = {
-    ArgumentError: (400, _ARGUMENT, "System.ArgumentException"),
-    InstanceExistsError: (
-        500,
-        _FAULT,
-        "DurableTask.Core.Exceptions.OrchestrationAlreadyExistsException",
-    ),
-    InvalidStateError: (500, _FAULT, "System.InvalidOperationException"),
-    HostError: (500, _FAULT, "System.InvalidOperationException"),
-    asyncio.TimeoutError: (500, _FAULT, "System.TimeoutException"),
-}
-_JSON_TYPE = "application/json; charset=utf-8"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +51,6 @@ class Call:
 
 
 Handle = Callable[["Management", Call, list[str]], Awaitable[web.Response]]
-
-
-class BadJsonError(HostError):
-    """The body of a request is not JSON."""
 
 
 class Management:
@@ -87,6 +72,7 @@ class Management:
         self._code = code
         self._links_query = links_query
         self._leads_here = connections
+        self._entities = EntityCalls(client)
 
     async def handle(
         self, request: web.Request, path: str, by_rpc: bool
@@ -106,7 +92,7 @@ class Management:
             self._must_lead_here(query)
             return await asyncio.wait_for(handle(self, call, segments), _limit_s(query))
         except (HostError, asyncio.TimeoutError) as exc:
-            return _error_response(exc)
+            return error_answer(exc)
 
     def _is_allowed(self, request: web.Request, query: Mapping[str, str]) -> bool:
         shown = request.headers.get("x-functions-key") or query.get("code", "")
@@ -143,7 +129,7 @@ class Management:
 
     async def _start(self, call: Call, segments: list[str]) -> web.Response:
         name, instance_id = segments[1], segments[2] if len(segments) > 2 else None
-        input_ = await _json_body(call.request)
+        input_ = await json_body(call.request)
         new_id = await self._client.start(
             name, instance_id, None if input_ is None else dumps(input_)
         )
@@ -159,7 +145,7 @@ class Management:
                 return output
         body = payloads.start_payload(call.origin, instance_id, self._links_query)
         headers = {"Location": body["statusQueryGetUri"], "Retry-After": "10"}
-        return _json(body, status=202, headers=headers)
+        return json_answer(body, status=202, headers=headers)
 
     async def _wait(
         self, instance_id: str, limit_s: float, interval_s: float
@@ -173,9 +159,9 @@ class Management:
         while True:
             instance = await self._client.status(instance_id)
             if instance is not None and instance.status is Status.COMPLETED:
-                return _json(payloads.leniently_parsed(instance.output))
+                return json_answer(payloads.leniently_parsed(instance.output))
             if instance is not None and instance.status.is_terminal:
-                return _json(payloads.status_payload(instance))
+                return json_answer(payloads.status_payload(instance))
             if time.monotonic() + interval_s > end_s:
                 return None
             await asyncio.sleep(interval_s)
@@ -187,9 +173,9 @@ class Management:
         try:
             after = payloads.read_continuation_token(token) if token else None
         except ValueError as exc:
-            return _json(
+            return json_answer(
                 payloads.error_payload(
-                    _FAULT, text=str(exc), type_="Newtonsoft.Json.JsonReaderException"
+                    FAULT, text=str(exc), type_="Newtonsoft.Json.JsonReaderException"
                 ),
                 status=500,
             )
@@ -202,7 +188,7 @@ class Management:
         headers = {}
         if page.next is not None:
             headers["x-ms-continuation-token"] = payloads.continuation_token(page.next)
-        return _json(body, headers=headers)
+        return json_answer(body, headers=headers)
 
     async def _status(self, call: Call, segments: list[str]) -> web.Response:
         instance = await self._client.status(segments[1])
@@ -220,20 +206,20 @@ class Management:
         if not instance.status.is_terminal:
             location = f"{call.origin}{call.request.raw_path}"
             headers = {"Location": location, "Retry-After": "5"}
-            return _json(body, status=202, headers=headers)
+            return json_answer(body, status=202, headers=headers)
         fails = is_true(call.query, "returninternalservererroronfailure")
         status = 500 if fails and instance.status is Status.FAILED else 200
-        return _json(body, status=status)
+        return json_answer(body, status=status)
 
     async def _purge(self, call: Call, segments: list[str]) -> web.Response:
-        return _deleted(await self._client.purge(segments[1]))
+        return deleted(await self._client.purge(segments[1]))
 
     async def _purge_all(self, call: Call, segments: list[str]) -> web.Response:
         wanted = filter_of(call.query)
         if wanted.created_from is None:
             text = "Please provide value for 'createdTimeFrom' parameter."
-            return _json(text, status=400)
-        return _deleted(await self._client.purge_all(wanted))
+            return json_answer(text, status=400)
+        return deleted(await self._client.purge_all(wanted))
 
     async def _raise_event(self, call: Call, segments: list[str]) -> web.Response:
         instance = await self._client.status(segments[1])
@@ -243,8 +229,8 @@ class Management:
             "Content-Type" not in call.request.headers
         ):
             text = "Only application/json request content is supported"
-            return _json(payloads.error_payload(text), status=400)
-        data = await _json_body(call.request, is_required=True)
+            return json_answer(payloads.error_payload(text), status=400)
+        data = await json_body(call.request, is_required=True)
         verdict = await self._client.raise_event(segments[1], segments[3], dumps(data))
         return web.Response(status=_VERDICTS[verdict])
 
@@ -263,6 +249,11 @@ class Management:
         verdict = await self._client.resume(segments[1], reason)
         return web.Response(status=_VERDICTS[verdict])
 
+    async def _rewind(self, call: Call, segments: list[str]) -> web.Response:
+        reason = call.query.get("reason")
+        verdict = await self._client.rewind(segments[1], reason)
+        return web.Response(status=_VERDICTS[verdict])
+
     async def _restart(self, call: Call, segments: list[str]) -> web.Response:
         with_new_id = is_true(call.query, "restartwithnewinstanceid", default=True)
         try:
@@ -272,8 +263,11 @@ class Management:
             body = payloads.error_payload(
                 text, text=str(exc), type_="System.ArgumentException"
             )
-            return _json(body, status=400)
+            return json_answer(body, status=400)
         return await self._started(call, new_id)
+
+    async def _entity(self, call: Call, segments: list[str]) -> web.Response:
+        return await self._entities.handle(call.request, call.query, segments[1:])
 
     async def _make_primary(self, call: Call, segments: list[str]) -> web.Response:
         return web.Response(status=200)
@@ -281,6 +275,7 @@ class Management:
 
 _OPERATIONS: Mapping[str, Handle] = {
     "terminate": Management._terminate,
+    "rewind": Management._rewind,
     "suspend": Management._suspend,
     "resume": Management._resume,
     "restart": Management._restart,
@@ -294,6 +289,8 @@ def _route(method: str, segments: list[str]) -> Handle | None:
     head, count = segments[0].lower(), len(segments)
     if head == "orchestrators" and count in (2, 3):
         return Management._start if method == "POST" else None
+    if head == "entities" and count <= 3:
+        return Management._entity
     if head == "instances":
         return _instances_route(method, segments)
     return Management._make_primary if head == "makeprimary" and count == 1 else None
@@ -345,47 +342,3 @@ def _number(text: str | None) -> float | None:
     except ValueError:
         return None
     return value if 0 <= value < 1e9 else None
-
-
-async def _json_body(request: web.Request, *, is_required: bool = False) -> Any:
-    """Return the body as JSON; an empty one is null unless it is required."""
-    body = await request.read()
-    if not body.strip() and not is_required:
-        return None
-    try:
-        text = body.decode("utf-8-sig")
-        if is_required:
-            return json.JSONDecoder().raw_decode(text.strip())[0]
-        return json.loads(text)
-    except (ValueError, RecursionError) as exc:
-        raise BadJsonError(str(exc)) from exc
-
-
-def _json(
-    body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None
-) -> web.Response:
-    return web.Response(
-        status=status,
-        body=dumps(body).encode("utf-8", "replace"),
-        headers={"Content-Type": _JSON_TYPE, **(headers or {})},
-    )
-
-
-def _deleted(count: int) -> web.Response:
-    if count == 0:
-        return web.Response(status=404)
-    return _json({"instancesDeleted": count})
-
-
-def _error_response(exc: Exception) -> web.Response:
-    if isinstance(exc, BadJsonError):
-        body = payloads.error_payload(
-            "Invalid JSON content",
-            text=str(exc),
-            type_="Newtonsoft.Json.JsonReaderException",
-        )
-        return _json(body, status=400)
-    kind = next(kind for kind in _ERRORS if isinstance(exc, kind))
-    status, message, type_ = _ERRORS[kind]
-    text = str(exc) or "The storage did not answer in time."
-    return _json(payloads.error_payload(message, text=text, type_=type_), status=status)

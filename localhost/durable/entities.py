@@ -1,0 +1,369 @@
+"""One batch of operations of one entity: load → call → reply → commit.
+
+An entity is kept as an instance that runs for ever: its state is the input of its
+latest execution, and every batch writes a new execution over the old one. An operation
+is applied once, however often its message comes: the ids of requests that were applied
+stand beside the state, in the same transaction.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from localhost.history import EventType, HistoryEvent, Status
+from localhost.outcome import Outcome, Raised
+from localhost.records import TaskMessage, dumps, json_object
+from localhost.taskhub.hub import (
+    Checkpoint,
+    InstanceChange,
+    LostHistoryError,
+    Received,
+    Stored,
+    TaskHub,
+)
+from localhost.timestamps import plus_ms, to_ticks
+
+log = logging.getLogger(__name__)
+
+# Calls an entity function: name, batch as JSON text, instance id.
+Invoke = Callable[[str, str, str], Awaitable[Outcome]]
+
+RESPONSE_TYPE = (
+    "Microsoft.Azure.WebJobs.Extensions.DurableTask.ResponseMessage,"
+    " Microsoft.Azure.WebJobs.Extensions.DurableTask"
+)
+REORDER_WINDOW_MS = 30 * 60_000
+MOST_APPLIED_IDS = 800  # as many as a column holds
+MOST_IN_HAND = 2_000
+_NEVER = "0001-01-01T00:00:00"
+
+
+@dataclass(kw_only=True)
+class Request:
+    """An operation as its message asks for it; ``parent`` None for a client."""
+
+    item: Received
+    id: str
+    operation: str
+    input: str | None
+    is_signal: bool
+    parent: str | None
+    parent_execution: str | None
+    sent_at: str
+    predecessor: str
+
+    @classmethod
+    def of(cls, item: Received, message: TaskMessage) -> Request | None:
+        """Read it from its message; None when the message asks for no operation."""
+        wire = json_object(message.event["Input"])
+        name = str(message.event["Name"] or "")
+        if name.partition("@")[0] != "op" or "id" not in wire:
+            return None
+        return cls(
+            item=item,
+            id=str(wire["id"]),
+            operation=str(wire.get("op") or ""),
+            input=wire.get("input"),
+            is_signal=bool(wire.get("signal")),
+            parent=wire.get("parent"),
+            parent_execution=wire.get("parentExecution"),
+            sent_at=str(wire.get("Timestamp") or message.event.timestamp),
+            predecessor=str(wire.get("Predecessor") or _NEVER),
+        )
+
+
+@dataclass(kw_only=True)
+class Entity:
+    """An entity in memory: its scheduler state, and what was applied to it."""
+
+    scheduler: dict[str, Any] = field(default_factory=dict)
+    applied: list[str] = field(default_factory=list)
+    execution_id: str | None = None
+    etag: str | None = None
+
+    @classmethod
+    def of(cls, stored: Stored) -> Entity:
+        """Read it from its history: the state is the input of its start."""
+        started = [e for e in stored.events if e.type is EventType.ExecutionStarted]
+        return cls(
+            scheduler=json_object(started[-1]["Input"] if started else None),
+            applied=[str(id_) for id_ in stored.applied],
+            execution_id=stored.execution_id,
+            etag=stored.etag,
+        )
+
+    @property
+    def exists(self) -> bool:
+        """Whether the entity has a state."""
+        return bool(self.scheduler.get("exists"))
+
+    def last_from(self, request: Request) -> str:
+        """When the latest request of a request's sender was sent."""
+        senders = self.scheduler.get("sorter", {}).get("ReceivedFromInstance", {})
+        known = senders.get(request.parent or "", {})
+        if known.get("ExecutionId") != request.parent_execution:
+            return _NEVER
+        return str(known.get("Last") or _NEVER)
+
+    def note(self, request: Request) -> None:
+        """Remember that a request was received, also when it is a duplicate."""
+        if request.id not in self.applied:
+            self.applied = [*self.applied, request.id][-MOST_APPLIED_IDS:]
+        if request.parent is None:
+            return
+        if to_ticks(request.sent_at) < to_ticks(self.last_from(request)):
+            return
+        sorter = self.scheduler.setdefault("sorter", {})
+        senders = sorter.setdefault("ReceivedFromInstance", {})
+        senders[request.parent] = {
+            "Last": request.sent_at,
+            "ExecutionId": request.parent_execution,
+        }
+        horizon = plus_ms(request.sent_at, -REORDER_WINDOW_MS)
+        for sender in [s for s, k in senders.items() if _is_before(k, horizon)]:
+            del senders[sender]
+        sorter["ReceiveHorizon"] = horizon
+
+    def take(self, result: Mapping[str, Any]) -> None:
+        """Take over the state that the function returned."""
+        rest = {k: v for k, v in self.scheduler.items() if k not in ("exists", "state")}
+        self.scheduler = {"exists": True} if result.get("entityExists") else {}
+        if result.get("entityState") is not None:
+            self.scheduler["state"] = result["entityState"]
+        self.scheduler |= rest
+
+
+class Entities:
+    """Works on the messages of entities.
+
+    ``invoke`` calls the user's function, ``now`` gives timestamps, ``largest_batch``
+    is how many operations one call may get.
+    """
+
+    def __init__(
+        self,
+        hub: TaskHub,
+        *,
+        invoke: Invoke,
+        now: Callable[[], str],
+        largest_batch: int,
+    ) -> None:
+        self._hub = hub
+        self._invoke = invoke
+        self._now = now
+        self._largest_batch = largest_batch
+        self._in_hand: dict[str, Entity] = {}
+
+    def forget(self, instance_id: str) -> None:
+        """Drop what is in memory of an entity, because the storage changed."""
+        self._in_hand.pop(instance_id, None)
+
+    async def process(
+        self, instance_id: str, items: Sequence[Received]
+    ) -> Sequence[Received]:
+        """Work on messages of one entity; return those that must wait."""
+        try:
+            return await self._process(instance_id, items)
+        except LostHistoryError:
+            log.info("%s: its history moved on; looking at it again", instance_id)
+            return await self._process(instance_id, items)
+
+    async def _process(
+        self, instance_id: str, items: Sequence[Received]
+    ) -> Sequence[Received]:
+        entity = self._in_hand.pop(instance_id, None)
+        if entity is None:
+            entity = Entity.of(await self._hub.histories.load(instance_id))
+        requests, rest = _told_apart(items)
+        self._hub.complete(rest)
+        due, waiting, duplicates = _in_order(entity, requests)
+        for start in range(0, len(due), self._largest_batch):
+            batch = due[start : start + self._largest_batch]
+            await self._apply(instance_id, entity, batch)
+        if duplicates:
+            for request in duplicates:
+                entity.note(request)
+            self._hub.complete(request.item for request in duplicates)
+        if len(self._in_hand) >= MOST_IN_HAND:
+            self._in_hand.clear()
+        self._in_hand[instance_id] = entity
+        return [request.item for request in waiting]
+
+    async def _apply(
+        self, instance_id: str, entity: Entity, batch: Sequence[Request]
+    ) -> None:
+        """Call the function with a batch, then reply and commit in the safe order."""
+        _, name, key = instance_id.split("@", 2)
+        body = {
+            "self": {"name": name, "key": key},
+            "exists": entity.exists,
+            "state": entity.scheduler.get("state"),
+            "batch": [
+                {"name": r.operation, "input": r.input, "isSignal": r.is_signal}
+                for r in batch
+            ],
+        }
+        outcome = await self._invoke(name, dumps(body), instance_id)
+        result = result_of(outcome, len(batch))
+        if result.get("entityExists") is not None:
+            entity.take(result)
+        for request in batch:
+            entity.note(request)
+        replies = [
+            self._reply(instance_id, entity, request, answer)
+            for request, answer in zip(batch, result["results"], strict=True)
+            if not request.is_signal and request.parent
+        ]
+        await self._commit(instance_id, entity, replies, batch)
+
+    async def _commit(
+        self,
+        instance_id: str,
+        entity: Entity,
+        replies: Sequence[TaskMessage],
+        batch: Sequence[Request],
+    ) -> None:
+        execution_id, now = uuid.uuid4().hex, self._now()
+        started = HistoryEvent(
+            type=EventType.ExecutionStarted,
+            timestamp=now,
+            is_played=True,
+            fields={
+                "OrchestrationInstance": {
+                    "InstanceId": instance_id,
+                    "ExecutionId": execution_id,
+                },
+                "Name": instance_id,
+                "Version": "",
+                "Input": dumps(entity.scheduler),
+            },
+        )
+        events = (
+            HistoryEvent(type=EventType.OrchestratorStarted, timestamp=now),
+            started,
+            HistoryEvent(
+                type=EventType.OrchestratorCompleted, timestamp=now, is_played=True
+            ),
+        )
+        change = InstanceChange(
+            execution_id=execution_id,
+            updated_at=now,
+            custom_status='{"entityExists":true}' if entity.exists else "{}",
+            started=started,
+            status=Status.RUNNING,
+        )
+        entity.etag = await self._hub.commit(
+            Checkpoint(
+                instance_id=instance_id,
+                execution_id=execution_id,
+                outbox=replies,
+                events=events,
+                first_row=0,
+                etag=entity.etag,
+                change=change,
+                received=[request.item for request in batch],
+                applied=tuple(entity.applied),
+            )
+        )
+        entity.execution_id = execution_id
+
+    def _reply(
+        self,
+        instance_id: str,
+        entity: Entity,
+        request: Request,
+        answer: Mapping[str, Any],
+    ) -> TaskMessage:
+        """Return the event that answers a call; it is named as the request."""
+        response: dict[str, Any] = {"$type": RESPONSE_TYPE, "result": answer["result"]}
+        if answer.get("isError"):
+            response["exceptionType"] = "Error"
+        message = request.item.message
+        return TaskMessage(
+            event=HistoryEvent(
+                type=EventType.EventRaised,
+                timestamp=self._now(),
+                fields={"Name": request.id, "Input": dumps(response)},
+            ),
+            instance_id=request.parent or "",
+            execution_id=request.parent_execution,
+            sender=(instance_id, entity.execution_id),
+            episode=message.episode if message else None,
+        )
+
+
+def result_of(outcome: Outcome, count: int) -> Mapping[str, Any]:
+    """Read a batch result; a function that failed as a whole failed every operation."""
+    if isinstance(outcome, Raised):
+        error = f"{outcome.type_name}: {outcome.message}"
+    else:
+        result = json_object(outcome.value)
+        if len(result.get("results") or ()) == count:
+            return {**result, "results": [_answer(r) for r in result["results"]]}
+        error = "the entity function returned no result for each operation"
+    failed = {"isError": True, "result": dumps(error)}
+    return {"results": [failed] * count}
+
+
+def _answer(result: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A result must be a text for the SDK: JSON, ``null`` when there is none."""
+    text = result.get("result")
+    return {**result, "result": "null" if text is None else text}
+
+
+def _told_apart(items: Sequence[Received]) -> tuple[list[Request], list[Received]]:
+    """Return the requests among some messages, and what is none and is dropped."""
+    requests, rest = [], []
+    for item in items:
+        is_event = item.message and item.message.event.type is EventType.EventRaised
+        request = Request.of(item, item.message) if is_event and item.message else None
+        if request is None:
+            log.warning("%s: dropped a message that is no request", item.message_id)
+            rest.append(item)
+        else:
+            requests.append(request)
+    return requests, rest
+
+
+def _in_order(
+    entity: Entity, requests: Sequence[Request]
+) -> tuple[list[Request], list[Request], list[Request]]:
+    """Tell requests apart: due (in the order of sending), waiting, duplicates.
+
+    A sender's request waits while the one that it sent before has not come.
+    """
+    due: list[Request] = []
+    waiting: list[Request] = []
+    duplicates: list[Request] = []
+    applied, last = set(entity.applied), dict[tuple[str | None, str | None], int]()
+    for request in sorted(requests, key=lambda r: to_ticks(r.sent_at)):
+        sender = (request.parent, request.parent_execution)
+        known = last.setdefault(sender, to_ticks(entity.last_from(request)))
+        if request.id in applied:
+            duplicates.append(request)
+        elif request.parent and to_ticks(request.predecessor) > known:
+            waiting.append(request)
+            continue
+        else:
+            applied.add(request.id)
+            due.append(request)
+        last[sender] = max(known, to_ticks(request.sent_at))
+    return due, waiting, duplicates
+
+
+def _is_before(known: Mapping[str, Any], horizon: str) -> bool:
+    try:
+        return to_ticks(str(known.get("Last"))) < to_ticks(horizon)
+    except ValueError:
+        return True
+
+
+def entity_state(text: str | None) -> Any:
+    """Return the state in an entity's stored input; None when there is none."""
+    state = json_object(text).get("state")
+    return None if state is None else json.loads(state)

@@ -1,0 +1,85 @@
+"""Answers of the management API: JSON bodies, and which exception is which status."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from localhost.errors import (
+    ArgumentError,
+    HostError,
+    InstanceExistsError,
+    InvalidStateError,
+)
+from localhost.records import dumps
+from localhost.web import payloads
+
+ARGUMENT = "One or more of the arguments submitted is incorrect"
+FAULT = "Something went wrong while processing your request"
+# Exception of ours → status, message and the name of the exception it is there.
+_ERRORS: Mapping[type[Exception], tuple[int, str, str]] = {
+    ArgumentError: (400, ARGUMENT, "System.ArgumentException"),
+    InstanceExistsError: (
+        500,
+        FAULT,
+        "DurableTask.Core.Exceptions.OrchestrationAlreadyExistsException",
+    ),
+    InvalidStateError: (500, FAULT, "System.InvalidOperationException"),
+    HostError: (500, FAULT, "System.InvalidOperationException"),
+    asyncio.TimeoutError: (500, FAULT, "System.TimeoutException"),
+}
+_JSON_TYPE = "application/json; charset=utf-8"
+
+
+class BadJsonError(HostError):
+    """The body of a request is not JSON."""
+
+
+async def json_body(request: web.Request, *, is_required: bool = False) -> Any:
+    """Return the body as JSON; an empty one is null unless it is required."""
+    body = await request.read()
+    if not body.strip() and not is_required:
+        return None
+    try:
+        text = body.decode("utf-8-sig")
+        if is_required:
+            return json.JSONDecoder().raw_decode(text.strip())[0]
+        return json.loads(text)
+    except (ValueError, RecursionError) as exc:
+        raise BadJsonError(str(exc)) from exc
+
+
+def json_answer(
+    body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    return web.Response(
+        status=status,
+        body=dumps(body).encode("utf-8", "replace"),
+        headers={"Content-Type": _JSON_TYPE, **(headers or {})},
+    )
+
+
+def deleted(count: int) -> web.Response:
+    if count == 0:
+        return web.Response(status=404)
+    return json_answer({"instancesDeleted": count})
+
+
+def error_answer(exc: Exception) -> web.Response:
+    if isinstance(exc, BadJsonError):
+        body = payloads.error_payload(
+            "Invalid JSON content",
+            text=str(exc),
+            type_="Newtonsoft.Json.JsonReaderException",
+        )
+        return json_answer(body, status=400)
+    kind = next(kind for kind in _ERRORS if isinstance(exc, kind))
+    status, message, type_ = _ERRORS[kind]
+    text = str(exc) or "The storage did not answer in time."
+    return json_answer(
+        payloads.error_payload(message, text=text, type_=type_), status=status
+    )
