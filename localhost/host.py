@@ -27,7 +27,6 @@ from localhost.settings import DurableSettings, Settings, StorageAccount
 from localhost.taskhub.hub import Account, Partitions, Received, TaskHub, open_task_hub
 from localhost.timestamps import Clock
 from localhost.web.outgoing import call_http
-from localhost.web.server import Server
 
 log = logging.getLogger(__name__)
 
@@ -75,15 +74,17 @@ async def run_host(
         async with front.server as server:
             partitions = _partitions(hub, parts.control, server.port)
             async with _ready_to_run(hub, worker, partitions) as faults:
-                front.open()
-                for line in function_lines(
-                    app,
-                    (*faults, *front.table.faults),
-                    port=server.port,
-                    prefix=settings.route_prefix,
-                ):
-                    say(line)
-                await _run(parts, partitions, server, stop)
+
+                def opened() -> None:
+                    for line in function_lines(
+                        app,
+                        (*faults, *front.table.faults),
+                        port=server.port,
+                        prefix=settings.route_prefix,
+                    ):
+                        say(line)
+
+                await _run(parts, partitions, front, stop, opened=opened)
         await worker.close(limit_s=CLOSE_LIMIT_S)
 
 
@@ -128,19 +129,26 @@ async def _ready_to_run(
 
 
 async def _run(
-    parts: Parts, partitions: Partitions, server: Server, stop: asyncio.Event
+    parts: Parts,
+    partitions: Partitions,
+    front: Front,
+    stop: asyncio.Event,
+    *,
+    opened: Callable[[], None],
 ) -> None:
     """Pump until ``stop`` is set, then let HTTP requests and work come to an end."""
     drain = asyncio.Event()
-    await partitions.step()
     async with TaskGroup() as group:
         group.create_task(parts.control.run(drain), name="control queues")
         group.create_task(parts.work_items.run(drain), name="work items")
+        await partitions.step()
         group.create_task(partitions.run(drain), name="partitions")
+        front.open()
+        opened()
         log.info("Worker process started and initialized.")
         await stop.wait()
         log.info("Stopping: what runs may take %d s to end.", DRAIN_LIMIT_S)
-        await server.stop(limit_s=DRAIN_LIMIT_S)
+        await front.server.stop(limit_s=DRAIN_LIMIT_S)
         drain.set()
 
 

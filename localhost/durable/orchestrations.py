@@ -230,6 +230,8 @@ class Orchestrations:
             in_hand.restart()
             new = turn.continued
         await self._commit(instance_id, in_hand, turn, outbox, inbox.taken)
+        if turn.fault is not None:
+            log.error("%s: %s", instance_id, turn.fault)
 
     async def _decide(
         self,

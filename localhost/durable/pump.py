@@ -175,14 +175,11 @@ class Pump:
 
     async def _receive(self, poll: _Poll, count: int) -> list[Received]:
         """Receive to the end, so that no message stays locked unseen."""
-        self._reserved += count
         try:
             return await self._hub.receive(poll.queue, count)
         except Exception:
             log.exception("%s: cannot read %s", self._name, poll.queue)
             return []
-        finally:
-            self._reserved -= count
 
     async def _wait_for_room(self) -> None:
         self._room.clear()

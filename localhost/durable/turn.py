@@ -43,7 +43,8 @@ class Turn:
 
     ``events`` are the new rows of the history. ``custom_status`` is JSON text or None.
     ``finished`` tells how the execution ended; ``continued`` holds the first events of
-    the execution that follows it at once.
+    the execution that follows it at once. ``fault`` is why it failed when the code
+    itself raised nothing that could have been logged.
     """
 
     events: tuple[HistoryEvent, ...]
@@ -51,6 +52,7 @@ class Turn:
     custom_status: str | None
     finished: Finished | None = None
     continued: tuple[HistoryEvent, ...] = ()
+    fault: str | None = None
 
 
 def decide(
@@ -82,7 +84,15 @@ def decide(
         custom_status=custom_status,
         finished=replay.finished,
         continued=continued,
+        fault=_fault(replay, program, state),
     )
+
+
+def _fault(replay: Replay, program: Program, state: OrchestratorState) -> str | None:
+    has_failed = replay.finished and replay.finished.status is Status.FAILED
+    if not has_failed or program.failure == state.error is not None:
+        return None
+    return replay.finished.result if replay.finished else None
 
 
 def as_stored(event: HistoryEvent) -> HistoryEvent:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import io
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -299,7 +300,7 @@ async def _start_proxy(
             request.method,
             URL(url, encoded=True),
             headers=request.headers,
-            data=await request.read(),
+            data=io.BytesIO(await request.content.read()),
         ) as answer:
             body = await answer.read()
         proxy.seen.append(what)
