@@ -356,6 +356,10 @@ COMMANDS: dict[str, tuple[str, Callable[[Sequence[str]], int]]] = {
     "test": ("run the tests with pytest", test),
     "check": ("look at format, lint, types and secrets", check),
     "bench": ("measure the local host's speed", module("benchmarks")),
+    "profile": (
+        "draw where the local host's time goes",
+        module("benchmarks", "profile"),
+    ),
     "azurite": (
         "run Azurite, unless it listens already",
         module("localhost", "azurite"),

@@ -1,0 +1,158 @@
+"""``python -m benchmarks``: arguments, progress, where results go."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.figures import Figure
+from benchmarks.ground import fresh_ground
+from benchmarks.groups import GROUPS, Group
+from benchmarks.machine import ROOT, machine_facts
+from benchmarks.peer_runs import measure_peers
+from benchmarks.processes import BenchmarkError
+from benchmarks.profiling import ENDINGS, LOADS, find_py_spy, profile
+from benchmarks.report import Results, json_of, text_of
+from localhost.errors import CannotStartError
+
+RESULTS = ROOT / "benchmarks" / "results"
+DONE, FAULT, INTERRUPTED = 0, 1, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure or profile; 0 when every group gave its figures, whatever they are."""
+    options = _parser().parse_args(arguments)
+    try:
+        if options.command == "profile":
+            return asyncio.run(_profile(options.format))
+        return asyncio.run(_measure(options))
+    except (BenchmarkError, CannotStartError) as exc:
+        _say(f"benchmarks: {exc}")
+        return FAULT
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    parser.add_argument(
+        "command",
+        nargs="?",
+        choices=("measure", "profile"),
+        default="measure",
+        help="print a table of figures (default), or write flame graphs",
+    )
+    parser.add_argument(
+        "--full", action="store_true", help="measure the long groups too (5 minutes)"
+    )
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=[group.name for group in GROUPS],
+        metavar="GROUP",
+        help="measure these: %(choices)s",
+    )
+    parser.add_argument(
+        "--peers",
+        nargs="?",
+        const=sys.executable,
+        metavar="PYTHON",
+        help="measure durabletask and dbos too, as this Python has them",
+    )
+    parser.add_argument(
+        "--json",
+        type=Path,
+        default=RESULTS / f"{_now()}.json",
+        metavar="FILE",
+        help="where results are written [benchmarks/results/<date>.json]",
+    )
+    parser.add_argument(
+        "--format",
+        choices=ENDINGS,
+        default="flamegraph",
+        help="of profile: what is written [flamegraph]",
+    )
+    return parser
+
+
+async def _measure(options: argparse.Namespace) -> int:
+    machine = machine_facts()
+    figures: list[Figure] = []
+    failures: dict[str, str] = {}
+    details: dict[str, Any] = {}
+    for group in chosen(GROUPS, only=options.only, is_full=options.full):
+        began_s = time.monotonic()
+        try:
+            found, details[group.name] = await _run_group(group)
+            figures += found
+        except BenchmarkError as exc:
+            failures[group.name] = str(exc)
+        _say(f"{group.name:14}{time.monotonic() - began_s:6.1f} s")
+    if not figures:
+        raise BenchmarkError(f"no group gave a figure: {failures}")
+    peers = await measure_peers(options.peers, _say) if options.peers else []
+    results = Results(
+        machine=machine,
+        unit_ms=statistics.median(figure.unit_ms for figure in figures),
+        figures=figures,
+        peers=peers,
+        failures=failures,
+        details=details,
+    )
+    print(text_of(results))
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(json_of(results), indent=1), encoding="utf-8")
+    _say(f"written: {options.json}")
+    return FAULT if failures else DONE
+
+
+def chosen(
+    groups: Sequence[Group], *, only: Sequence[str] | None, is_full: bool
+) -> list[Group]:
+    """The groups of a run: those named, else all, the long ones only if asked for."""
+    if only:
+        return [group for group in groups if group.name in only]
+    return [group for group in groups if is_full or not group.is_long]
+
+
+async def _run_group(group: Group) -> tuple[list[Figure], dict[str, Any]]:
+    """Measure a group on a ground of its own, and the unit before and after."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        async with fresh_ground(Path(folder)) as ground:
+            await ground.measure_unit()
+            measured = await group.measure(ground)
+            await ground.measure_unit()
+    figures = [
+        Figure(row=row, value=value, unit_ms=ground.unit_ms)
+        for row, value in measured.values.items()
+    ]
+    return figures, {"unit_ms": ground.unit_samples_ms, **measured.details}
+
+
+async def _profile(form: str) -> int:
+    find_py_spy()  # says what is missing before anything is started
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    for load in LOADS:
+        file = RESULTS / f"{_now()}-{load}.{ENDINGS[form]}"
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            async with fresh_ground(Path(folder)) as ground:
+                await profile(ground, load, form=form, file=file)
+        _say(f"written: {file}")
+    return DONE
+
+
+def _now() -> str:
+    return datetime.now().strftime("%Y-%m-%d-%H%M%S")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,243 @@
+"""The groups of figures: each measures some rows on a ground of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from benchmarks import rows
+from benchmarks.counting import count_chain_requests
+from benchmarks.figures import Row, percentile, step_ms
+from benchmarks.ground import PATTERNS, QUICKSTART, Ground, Host
+from benchmarks.processes import BenchmarkError
+from benchmarks.user import Finished, User, user_of
+
+CHAIN = "HelloOrchestrator"
+CHAIN_OUTPUT = ["Hello Tokyo!", "Hello Seattle!", "Hello London!"]
+CHAINS = 200
+LONG_CHAINS = 5_000
+STARTS = 3
+STEPS = 500
+EVENTS = 50
+IDLE_S = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """The values of a group's rows; ``details`` go to the JSON file only."""
+
+    values: dict[Row, float]
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Rows that are measured together; ``is_long`` ones only by ``--full``."""
+
+    name: str
+    measure: Callable[[Ground], Awaitable[Measured]]
+    is_long: bool = False
+
+
+async def measure_start(ground: Ground) -> Measured:
+    """Start a host on a fresh hub a few times, and its first instance at once."""
+    ready_ms, first_ms = [], []
+    for number in range(STARTS):
+        async with ground.host(QUICKSTART, hub=f"Fresh{number}") as host:
+            async with user_of(host.url) as user:
+                first = await _chain(user)
+            ready_ms.append(host.ready_s * 1000)
+            first_ms.append(first.total_ms)
+        await ground.measure_unit()
+    return Measured(
+        values={
+            rows.START: statistics.median(ready_ms),
+            rows.FIRST: statistics.median(first_ms),
+        },
+        details={"ready_ms": ready_ms, "first_ms": first_ms},
+    )
+
+
+async def measure_chain(ground: Ground) -> Measured:
+    """Run chains one at a time, polled every 5 ms, and weigh the host afterwards."""
+    done: list[Finished] = []
+    async with ground.host(QUICKSTART) as host, user_of(host.url) as user:
+        for _ in range(2):
+            done += [await _chain(user) for _ in range(CHAINS // 2)]
+            await ground.measure_unit()
+        memory_mb = host.process.memory_mb
+        cpu_ms = host.process.cpu_s * 1000
+    total_ms = [finished.total_ms for finished in done]
+    return Measured(
+        values={
+            rows.CHAIN_P50: percentile(total_ms, 50),
+            rows.CHAIN_P95: percentile(total_ms, 95),
+            rows.ACCEPT: percentile([finished.accept_ms for finished in done], 50),
+            rows.CHAIN_MEMORY: memory_mb,
+            rows.AZURITE_MEMORY: ground.azurite.memory_mb,
+        },
+        details={"total_ms": total_ms, "host_cpu_ms": cpu_ms},
+    )
+
+
+async def measure_requests(ground: Ground) -> Measured:
+    """Count the storage requests of some chains through a proxy."""
+    counted = await count_chain_requests(ground, CHAIN)
+    return Measured(
+        values={rows.REQUESTS: counted.of_worker},
+        details={"per_chain": counted.per_chain, "one_chain": counted.one_chain},
+    )
+
+
+async def measure_burst(ground: Ground, *, count: int, row: Row) -> Measured:
+    """Start instances over 8 connections; rate until the last is Completed."""
+    async with ground.host(QUICKSTART) as host:
+        rate_per_s, cpu_ms = await _burst(host, count)
+        memory_mb = host.process.memory_mb
+    return Measured(
+        values={row: rate_per_s},
+        details={"cpu_ms_per_instance": cpu_ms / count, "memory_mb": memory_mb},
+    )
+
+
+async def measure_fan_out(ground: Ground, *, count: int, row: Row) -> Measured:
+    """Run one instance that waits for many activities at once."""
+    async with ground.host(PATTERNS) as host, user_of(host.url) as user:
+        finished = await user.run("FanOut", count)
+    _must_equal(sum(range(count)), finished.output)
+    return Measured(values={row: finished.total_ms})
+
+
+async def measure_sequence(ground: Ground) -> Measured:
+    """Run one instance of many steps, each of which tells when it ran."""
+    async with ground.host(PATTERNS) as host, user_of(host.url) as user:
+        finished = await user.run("Sequence", STEPS)
+    _must_equal(STEPS, len(finished.output))
+    early_ms = step_ms(finished.output, 2, 20)
+    late_ms = step_ms(finished.output, STEPS - 20, STEPS)
+    return Measured(
+        values={
+            rows.EARLY_STEP: early_ms,
+            rows.LATE_STEP: late_ms,
+            rows.STEP_GROWTH: late_ms / early_ms,
+        },
+        details={"total_ms": finished.total_ms},
+    )
+
+
+async def measure_event(ground: Ground) -> Measured:
+    """Raise events for instances that wait for them, one at a time."""
+    times_ms = []
+    async with ground.host(PATTERNS) as host, user_of(host.url) as user:
+        for number in range(EVENTS):
+            started = await user.start("WaitForEvent")
+            await user.until(started, "Running")
+            began_s = time.perf_counter()
+            await user.raise_event(started, "Go", number)
+            status = await user.until(started, "Completed")
+            times_ms.append((time.perf_counter() - began_s) * 1000)
+            _must_equal(number, status["output"])
+    return Measured(
+        values={rows.EVENT: percentile(times_ms, 50)}, details={"times_ms": times_ms}
+    )
+
+
+async def measure_idle(ground: Ground) -> Measured:
+    """Run a chain after the host had nothing to do for a minute."""
+    async with ground.host(QUICKSTART) as host, user_of(host.url) as user:
+        for _ in range(10):
+            await _chain(user)
+        began_s = host.process.cpu_s
+        await asyncio.sleep(IDLE_S)
+        idle_cpu_s = host.process.cpu_s - began_s
+        finished = await _chain(user)
+    return Measured(
+        values={rows.IDLE: finished.total_ms},
+        details={"host_cpu_percent_while_idle": idle_cpu_s / IDLE_S * 100},
+    )
+
+
+async def measure_long(ground: Ground) -> Measured:
+    """Run thousands of chains over 8 connections, and weigh the host afterwards."""
+    async with ground.host(QUICKSTART) as host, user_of(host.url) as user:
+        numbers = iter(range(LONG_CHAINS))
+
+        async def work() -> None:
+            for _ in numbers:
+                await _chain(user)
+
+        began_s = time.perf_counter()
+        await asyncio.gather(*(work() for _ in range(8)))
+        rate_per_s = LONG_CHAINS / (time.perf_counter() - began_s)
+        memory_mb = host.process.memory_mb
+    return Measured(
+        values={rows.LONG_RATE: rate_per_s, rows.LONG_MEMORY: memory_mb},
+        details={"azurite_memory_mb": ground.azurite.memory_mb},
+    )
+
+
+async def _chain(user: User) -> Finished:
+    finished = await user.run(CHAIN)
+    _must_equal(CHAIN_OUTPUT, finished.output)
+    return finished
+
+
+async def _burst(host: Host, count: int) -> tuple[float, float]:
+    """Return instances per second and the host's processor time in ms."""
+    async with user_of(host.url) as user:
+        before_s, began_s = host.process.cpu_s, time.perf_counter()
+        started = await user.start_many(CHAIN, count)
+        await user.until_none_is_left(started[0])
+        rate_per_s = count / (time.perf_counter() - began_s)
+        cpu_ms = (host.process.cpu_s - before_s) * 1000
+        outputs = [one["output"] async for one in user.completed(started[0])]
+    _must_equal([CHAIN_OUTPUT] * count, outputs)
+    return rate_per_s, cpu_ms
+
+
+def _must_equal(expected: object, found: object) -> None:
+    """What is fast and wrong counts for nothing."""
+    if expected != found:
+        raise BenchmarkError(
+            f"expected is the output {str(expected)[:200]}, found {str(found)[:200]}"
+        )
+
+
+def _bursts(counts: Iterable[int]) -> list[Group]:
+    return [
+        Group(
+            name=f"burst-{count}",
+            measure=partial(measure_burst, count=count, row=rows.BURSTS[count]),
+            is_long=count > 500,
+        )
+        for count in counts
+    ]
+
+
+def _fan_outs(counts: Iterable[int]) -> list[Group]:
+    return [
+        Group(
+            name=f"fan-out-{count}",
+            measure=partial(measure_fan_out, count=count, row=rows.FAN_OUTS[count]),
+            is_long=count > 1_000,
+        )
+        for count in counts
+    ]
+
+
+GROUPS = (
+    Group(name="start", measure=measure_start),
+    Group(name="chain", measure=measure_chain),
+    Group(name="requests", measure=measure_requests),
+    *_bursts(rows.BURSTS),
+    *_fan_outs(rows.FAN_OUTS),
+    Group(name="sequence", measure=measure_sequence),
+    Group(name="event", measure=measure_event),
+    Group(name="idle", measure=measure_idle, is_long=True),
+    Group(name="long", measure=measure_long, is_long=True),
+)
