@@ -1,0 +1,2 @@
+def main(text: str) -> int:
+    return len(text.split())

@@ -1,0 +1,5 @@
+import os
+
+
+def main(path: str) -> bool:
+    return os.path.exists(path)
