@@ -107,7 +107,11 @@ class Ground:
             url = f"http://127.0.0.1:{port}"
             await _until_ready(process, url)
             ready_s = time.perf_counter() - began_s
-            yield Host(process=process, url=url, ready_s=ready_s)
+            try:
+                yield Host(process=process, url=url, ready_s=ready_s)
+            except (BenchmarkError, aiohttp.ClientError) as exc:
+                said = f"the host's output ends with:\n{process.tail()}"
+                raise BenchmarkError(f"{exc}; {said}") from exc
             if not below:
                 process.must_live()
 

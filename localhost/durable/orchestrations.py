@@ -24,6 +24,7 @@ from localhost.taskhub.hub import (
     TaskHub,
 )
 from localhost.taskhub.rows import LARGEST_VALUE_CHARS
+from localhost.timestamps import to_ticks
 
 log = logging.getLogger(__name__)
 
@@ -218,7 +219,9 @@ class Orchestrations:
         if events[0].type is EventType.ExecutionStarted:
             in_hand.restart()
         past = in_hand.events
-        begun = HistoryEvent(type=EventType.OrchestratorStarted, timestamp=self._now())
+        begun = HistoryEvent(
+            type=EventType.OrchestratorStarted, timestamp=turn_time(events, self._now())
+        )
         new: Sequence[HistoryEvent] = (begun, *events)
         sender = _sender(instance_id, [*past, *new])
         outbox: list[TaskMessage] = []
@@ -361,6 +364,15 @@ def _without_large_input(started: HistoryEvent) -> HistoryEvent:
     if not isinstance(input_, str) or len(input_) <= LARGEST_VALUE_CHARS // 2:
         return started
     return replace(started, fields={**started.fields, "Input": None})
+
+
+def turn_time(events: Sequence[HistoryEvent], now: str) -> str:
+    """Return when a turn takes place: never before a timer that has fired in it.
+
+    User code compares the two, and clocks differ by some microseconds.
+    """
+    times = [e["FireAt"] for e in events if e.type is EventType.TimerFired]
+    return max([now, *times], key=to_ticks)
 
 
 def _started(events: Sequence[HistoryEvent]) -> HistoryEvent:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field, replace
 
+from localhost.errors import ConflictError, PreconditionError
 from localhost.history import EventType, Status
 from localhost.records import Instance, TaskMessage
 from localhost.taskhub import rows
@@ -55,13 +56,19 @@ class Instances:
     ) -> None:
         """Write the row of a start, over that of a finished instance or as a new one.
 
-        Raises ``ConflictError`` or ``PreconditionError`` when another was first.
+        Raises ``ConflictError`` or ``PreconditionError`` when another was first. What
+        was first may be our own first try, whose answer was lost: that is no other.
         """
         key = rows.key_of(instance_id)
-        if over is None:
-            await self._table.insert(key, "", row)
-        else:
-            await self._table.put(key, "", row, if_match=over.etag)
+        try:
+            if over is None:
+                await self._table.insert(key, "", row)
+            else:
+                await self._table.put(key, "", row, if_match=over.etag)
+        except (ConflictError, PreconditionError):
+            found = await self._table.get(key, "")
+            if found is None or found.get("ExecutionId") != row["ExecutionId"]:
+                raise
 
     async def change(self, instance_id: str, change: InstanceChange) -> None:
         """Merge columns into an instance's row, which is made when missing."""

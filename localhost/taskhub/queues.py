@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import itertools
 import json
 import time
 import uuid
 import xml.etree.ElementTree as ElementTree
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from localhost.errors import NotFoundError, StorageError
@@ -31,7 +32,8 @@ class Received:
     None when the text is no task message; ``fault`` then says why. ``due_at_s`` is
     when it may be worked on, ``is_ours`` whether this process put it there itself,
     ``is_first`` whether its instance has no history because it is new; ``blob`` names
-    where the text is when it was too large for the queue.
+    where the text is when it was too large for the queue. ``receipt_lock`` lets a
+    delete wait for a renewal on its way, which brings the receipt that it needs.
     """
 
     queue: str
@@ -45,6 +47,7 @@ class Received:
     is_ours: bool = False
     is_first: bool = False
     blob: str | None = None
+    receipt_lock: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
 
 def partition_of(instance_id: str, partition_count: int) -> int:
@@ -130,32 +133,34 @@ class Queues:
 
     async def update(self, item: Received, hidden_s: int) -> bool:
         """Keep a message hidden for ``hidden_s``; False when it is no longer ours."""
-        query = f"popreceipt={quote(item.pop_receipt, safe='')}"
-        try:
-            answer = await self._storage.request(
-                "queue",
-                "PUT",
-                f"/{item.queue}/messages/{item.message_id}",
-                query=f"{query}&visibilitytimeout={hidden_s}",
-            )
-        except StorageError as exc:
-            return _is_mine_after(exc)
-        item.pop_receipt = _header(answer, "x-ms-popreceipt")
-        item.locked_until_s = time.monotonic() + hidden_s
-        return True
+        async with item.receipt_lock:
+            query = f"popreceipt={quote(item.pop_receipt, safe='')}"
+            try:
+                answer = await self._storage.request(
+                    "queue",
+                    "PUT",
+                    f"/{item.queue}/messages/{item.message_id}",
+                    query=f"{query}&visibilitytimeout={hidden_s}",
+                )
+            except StorageError as exc:
+                return _is_mine_after(exc)
+            item.pop_receipt = _header(answer, "x-ms-popreceipt")
+            item.locked_until_s = time.monotonic() + hidden_s
+            return True
 
     async def delete(self, item: Received) -> bool:
         """Delete a message; False when somebody else holds it (or did so already)."""
-        try:
-            await self._storage.request(
-                "queue",
-                "DELETE",
-                f"/{item.queue}/messages/{item.message_id}",
-                query=f"popreceipt={quote(item.pop_receipt, safe='')}",
-            )
-        except StorageError as exc:
-            return _is_mine_after(exc)
-        return True
+        async with item.receipt_lock:
+            try:
+                await self._storage.request(
+                    "queue",
+                    "DELETE",
+                    f"/{item.queue}/messages/{item.message_id}",
+                    query=f"popreceipt={quote(item.pop_receipt, safe='')}",
+                )
+            except StorageError as exc:
+                return _is_mine_after(exc)
+            return True
 
     async def _received(
         self, queue: str, entry: ElementTree.Element, locked_until_s: float

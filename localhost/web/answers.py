@@ -20,6 +20,16 @@ from localhost.web import payloads
 
 ARGUMENT = "One or more of the arguments submitted is incorrect"
 FAULT = "Something went wrong while processing your request"
+
+
+class BadJsonError(HostError):
+    """The body of a request is not JSON."""
+
+
+class BadTokenError(HostError):
+    """An ``x-ms-continuation-token`` is none that a list has given."""
+
+
 # Exception of ours → status, message and the name of the exception it is there.
 _ERRORS: Mapping[type[Exception], tuple[int, str, str]] = {
     ArgumentError: (400, ARGUMENT, "System.ArgumentException"),
@@ -29,14 +39,25 @@ _ERRORS: Mapping[type[Exception], tuple[int, str, str]] = {
         "DurableTask.Core.Exceptions.OrchestrationAlreadyExistsException",
     ),
     InvalidStateError: (500, FAULT, "System.InvalidOperationException"),
+    BadTokenError: (500, FAULT, "Newtonsoft.Json.JsonReaderException"),
     HostError: (500, FAULT, "System.InvalidOperationException"),
     asyncio.TimeoutError: (500, FAULT, "System.TimeoutException"),
 }
 _JSON_TYPE = "application/json; charset=utf-8"
 
 
-class BadJsonError(HostError):
-    """The body of a request is not JSON."""
+def continued_after(request: web.Request) -> tuple[str, str] | None:
+    """Return where the request's continuation token goes on. Raises BadTokenError."""
+    token = request.headers.get("x-ms-continuation-token")
+    try:
+        return payloads.read_continuation_token(token) if token else None
+    except ValueError as exc:
+        raise BadTokenError(str(exc)) from exc
+
+
+def json_text(value: Any) -> str:
+    """Return a client's value as JSON text; half a surrogate pair becomes U+FFFD."""
+    return dumps(value).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 async def json_body(request: web.Request, *, is_required: bool = False) -> Any:

@@ -10,9 +10,8 @@ from aiohttp import web
 
 from localhost.durable.client import Client, EntityState
 from localhost.errors import ArgumentError
-from localhost.records import dumps
 from localhost.web import payloads
-from localhost.web.answers import json_answer
+from localhost.web.answers import continued_after, json_answer, json_text
 from localhost.web.filters import filter_of, is_true
 
 
@@ -54,7 +53,6 @@ class EntityCalls:
     async def _list(
         self, request: web.Request, query: Mapping[str, str], name: str
     ) -> web.Response:
-        token = request.headers.get("x-ms-continuation-token")
         wanted = filter_of(
             {
                 "createdtimefrom": query.get("lastoperationtimefrom", ""),
@@ -62,7 +60,7 @@ class EntityCalls:
                 "instanceidprefix": f"@{name.lower()}@" if name else "@",
                 "top": query.get("top", ""),
             },
-            after=payloads.read_continuation_token(token) if token else None,
+            after=continued_after(request),
         )
         entities, after = await self._client.entities(wanted)
         shows_state = is_true(query, "fetchstate")
@@ -87,8 +85,8 @@ async def _input(request: web.Request) -> str | None:
     if not body:
         return None
     if request.content_type.lower() != "application/json":
-        return dumps(body.decode("utf-8", "replace"))
+        return json_text(body.decode("utf-8", "replace"))
     try:
-        return dumps(json.loads(body))
-    except ValueError as exc:
+        return json_text(json.loads(body))
+    except (ValueError, RecursionError) as exc:
         raise ArgumentError(f"Could not parse JSON content: {exc}") from exc

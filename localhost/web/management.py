@@ -23,17 +23,18 @@ from localhost.errors import (
     HostError,
 )
 from localhost.history import Status
-from localhost.records import dumps
 from localhost.web import payloads
 from localhost.web.answers import (
-    FAULT,
+    continued_after,
     deleted,
     error_answer,
     json_answer,
     json_body,
+    json_text,
 )
 from localhost.web.entities import EntityCalls
 from localhost.web.filters import filter_of, is_true
+from localhost.web.requests import raw_target
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ class Management:
         self, request: web.Request, path: str, by_rpc: bool
     ) -> web.Response:
         """Answer a request; ``path`` is percent-encoded, below the API's base."""
-        query = query_of(request.rel_url.raw_query_string)
+        query = query_of(raw_target(request).partition("?")[2])
         if not by_rpc and not self._is_allowed(request, query):
             return web.Response(status=401)
         segments = [_decoded(part) for part in path.strip("/").split("/")]
@@ -96,7 +97,7 @@ class Management:
 
     def _is_allowed(self, request: web.Request, query: Mapping[str, str]) -> bool:
         shown = request.headers.get("x-functions-key") or query.get("code", "")
-        if hmac.compare_digest(shown.encode(), self._code.encode()):
+        if hmac.compare_digest(shown.encode("utf-8", "replace"), self._code.encode()):
             return True
         log.warning(
             "401 for %s %s: %s. Take the whole URL of the answer to the start, in"
@@ -131,7 +132,7 @@ class Management:
         name, instance_id = segments[1], segments[2] if len(segments) > 2 else None
         input_ = await json_body(call.request)
         new_id = await self._client.start(
-            name, instance_id, None if input_ is None else dumps(input_)
+            name, instance_id, None if input_ is None else json_text(input_)
         )
         return await self._started(call, new_id)
 
@@ -169,16 +170,7 @@ class Management:
     # Instances
 
     async def _list(self, call: Call, segments: list[str]) -> web.Response:
-        token = call.request.headers.get("x-ms-continuation-token")
-        try:
-            after = payloads.read_continuation_token(token) if token else None
-        except ValueError as exc:
-            return json_answer(
-                payloads.error_payload(
-                    FAULT, text=str(exc), type_="Newtonsoft.Json.JsonReaderException"
-                ),
-                status=500,
-            )
+        after = continued_after(call.request)
         page = await self._client.list(filter_of(call.query, after=after))
         show_input = is_true(call.query, "showinput", default=True)
         body = [
@@ -231,7 +223,9 @@ class Management:
             text = "Only application/json request content is supported"
             return json_answer(payloads.error_payload(text), status=400)
         data = await json_body(call.request, is_required=True)
-        verdict = await self._client.raise_event(segments[1], segments[3], dumps(data))
+        verdict = await self._client.raise_event(
+            segments[1], segments[3], json_text(data)
+        )
         return web.Response(status=_VERDICTS[verdict])
 
     async def _terminate(self, call: Call, segments: list[str]) -> web.Response:

@@ -232,11 +232,13 @@ def continuation_token(after: tuple[str, str]) -> str:
 
 def read_continuation_token(token: str) -> tuple[str, str]:
     """Read a token. Raises ``ValueError``, in the extension's words."""
+    text = token
     try:
-        value: Mapping[str, Any] = json.loads(base64.b64decode(token, validate=True))
+        text = base64.b64decode(token, validate=True).decode(errors="replace")
+        value: Mapping[str, Any] = json.loads(text)
         return str(value["NextPartitionKey"]), str(value["NextRowKey"] or "")
     except (ValueError, KeyError, TypeError) as exc:
         raise ValueError(
-            f"Unexpected character encountered while parsing value: {token[:1]}."
+            f"Unexpected character encountered while parsing value: {text[:1]}."
             " Path '', line 0, position 0."
         ) from exc

@@ -5,10 +5,12 @@ A path is kept as the client sent it: ``%2F``, ``%25`` and ``//`` mean something
 
 from __future__ import annotations
 
-from urllib.parse import parse_qsl, quote, urlsplit
+import re
+from urllib.parse import parse_qsl, quote
 
 from aiohttp import web
 
+_ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?]*")
 _ASCII = "".join(map(chr, range(0x21, 0x7F)))
 
 
@@ -17,9 +19,9 @@ def raw_target(request: web.Request) -> str:
     target = request.raw_path.partition("#")[0]
     if not target.startswith("/"):
         # A client that takes us for a proxy sends the whole URL.
-        parts = urlsplit(target)
-        query = f"?{parts.query}" if parts.query else ""
-        target = (parts.path or "/") + query
+        target = _ORIGIN.sub("", target)
+        if not target.startswith("/"):
+            target = f"/{target}"
     return quote(target.encode("utf-8", "surrogateescape"), safe=_ASCII)
 
 
