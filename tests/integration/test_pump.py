@@ -1,0 +1,507 @@
+"""The pump takes messages of real queues: in order, side by side, and gives back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from localhost.durable.pump import Pump
+from localhost.history import EventType
+from localhost.taskhub.hub import LOCK_S, Received, TaskHub
+from localhost.timestamps import from_datetime
+from tests.conftest import Emulator
+from tests.integration.conftest import (
+    WAIT_LIMIT_S,
+    Judge,
+    create,
+    event,
+    eventually,
+    message,
+    open_hub,
+    raised,
+)
+
+
+def key_of(item: Received) -> str:
+    assert item.message is not None
+    return item.message.instance_id
+
+
+def data_of(item: Received) -> str:
+    assert item.message is not None
+    return str(item.message.event["Input"])
+
+
+class Work:
+    """Processes messages: records them, blocks where it is told, then deletes them."""
+
+    def __init__(self, hub: TaskHub) -> None:
+        self._hub = hub
+        self._gates: dict[str, asyncio.Event] = {}
+        self.begun: list[Received] = []
+        self.batches: list[tuple[str, list[str]]] = []
+        self.ended: list[str] = []
+        self.running: set[str] = set()
+        self.most_running = 0
+        self.faults: list[Exception] = []
+        self.must_wait: set[str] = set()
+
+    def block(self, key: str) -> None:
+        """Let the work on a key not end before ``release``."""
+        self._gates[key] = asyncio.Event()
+
+    def release(self, key: str) -> None:
+        """Let the work on a key end."""
+        self._gates.pop(key).set()
+
+    async def process(self, key: str, items: Sequence[Received]) -> Sequence[Received]:
+        """What the pump calls."""
+        assert key not in self.running
+        self.begun += items
+        self.batches.append((key, [data_of(item) for item in items]))
+        self.running.add(key)
+        self.most_running = max(self.most_running, len(self.running))
+        try:
+            await self._gate(key)
+            if self.faults:
+                raise self.faults.pop()
+        finally:
+            self.running.discard(key)
+        waiting = [item for item in items if data_of(item) in self.must_wait]
+        self._hub.complete(item for item in items if item not in waiting)
+        self.ended += [data_of(item) for item in items if item not in waiting]
+        return waiting
+
+    async def _gate(self, key: str) -> None:
+        gate = self._gates.get(key)
+        if gate is not None:
+            await gate.wait()
+
+
+class Running:
+    """A pump on the only control queue of a hub, and the work that it does."""
+
+    def __init__(self, hub: TaskHub, work: Work, pump: Pump) -> None:
+        self.hub, self.work, self.pump = hub, work, pump
+        self.queue = hub.control_queues[0]
+        self._stop = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Let the pump run."""
+        self.pump.listen(self.queue)
+        self._task = asyncio.create_task(self.pump.run(self._stop))
+
+    def ask_to_stop(self) -> asyncio.Task[None]:
+        """Ask the pump to end; the task is done when it has."""
+        assert self._task is not None
+        self._stop.set()
+        return self._task
+
+    async def send(self, key: str, *data: str) -> None:
+        """Send messages of a key, one after the other."""
+        for each in data:
+            await self.hub.send(raised(key, each))
+
+    async def put_visible(self, key: str, *data: str) -> None:
+        """Put messages as another host does: nobody here knows of them."""
+        self.hub.detach(self.queue)
+        await self.send(key, *data)
+        self.hub.attach(self.queue, self.pump)
+
+    async def taken_by_another(self) -> list[Received]:
+        """What another host gets, as soon as there is something."""
+        end_s = time.monotonic() + WAIT_LIMIT_S
+        while time.monotonic() < end_s:
+            if items := await self.hub.receive(self.queue, 32):
+                return items
+        raise AssertionError("another host gets nothing")
+
+
+Make = Callable[..., Running]
+
+
+@pytest.fixture
+async def one_queue(emulator: Emulator, hub_name: str) -> AsyncIterator[TaskHub]:
+    """A hub with one control queue."""
+    async with open_hub(emulator.account, hub_name, partition_count=1) as hub:
+        await create(hub)
+        yield hub
+
+
+@pytest.fixture
+async def make(one_queue: TaskHub) -> AsyncIterator[Make]:
+    """Makes pumps, and ends those that a test leaves running."""
+    made: list[Running] = []
+
+    def new(
+        *,
+        slots: int = 4,
+        buffer: int = 8,
+        longest_pause_s: float = 0.5,
+        drain_limit_s: float = 0.2,
+    ) -> Running:
+        work = Work(one_queue)
+        pump = Pump(
+            one_queue,
+            name="test",
+            key=key_of,
+            process=work.process,
+            slots=slots,
+            buffer=buffer,
+            longest_pause_s=longest_pause_s,
+            drain_limit_s=drain_limit_s,
+        )
+        made.append(Running(one_queue, work, pump))
+        return made[-1]
+
+    yield new
+    for each in made:
+        with suppress(AssertionError):
+            await each.ask_to_stop()
+
+
+def quoted(*data: str) -> list[str]:
+    return [f'"{each}"' for each in data]
+
+
+async def test_messages_of_a_key_are_worked_on_in_order(make: Make) -> None:
+    """However many come at once."""
+    running = make()
+    data = [str(number) for number in range(20)]
+    await running.send("a", *data)
+
+    running.start()
+    await eventually(lambda: len(running.work.ended) == 20)
+
+    assert quoted(*data) == running.work.ended
+
+
+async def test_messages_of_a_key_wait_for_the_one_in_work(make: Make) -> None:
+    """They come together afterwards, as one batch."""
+    running = make()
+    running.work.block("a")
+    running.start()
+    await running.send("a", "1")
+    await eventually(lambda: running.work.running)
+    await running.send("a", "2", "3")
+
+    running.work.release("a")
+    await eventually(lambda: len(running.work.ended) == 3)
+
+    assert [("a", quoted("1")), ("a", quoted("2", "3"))] == running.work.batches
+
+
+async def test_keys_are_worked_on_side_by_side(make: Make) -> None:
+    """One that takes long holds up only itself."""
+    running = make()
+    running.work.block("slow")
+    running.start()
+    await running.send("slow", "1")
+    await running.send("quick", "2")
+
+    await eventually(lambda: running.work.ended == quoted("2"))
+
+    assert {"slow"} == running.work.running
+    running.work.release("slow")
+    await eventually(lambda: len(running.work.ended) == 2)
+
+
+async def test_no_more_keys_are_in_work_than_there_are_slots(make: Make) -> None:
+    """The others wait for a slot, and nobody is forgotten."""
+    running = make(slots=2)
+    keys = [f"k{number}" for number in range(6)]
+    for key in keys:
+        running.work.block(key)
+        await running.send(key, key)
+    running.start()
+
+    await eventually(lambda: len(running.work.running) == 2)
+    for key in keys:
+        running.work.release(key)
+    await eventually(lambda: len(running.work.ended) == 6)
+
+    assert 2 == running.work.most_running
+    assert set(quoted(*keys)) == set(running.work.ended)
+
+
+async def test_no_more_is_taken_than_the_buffer_holds(make: Make, judge: Judge) -> None:
+    """The rest stays where another host may take it."""
+    running = make(slots=1, buffer=0)
+    running.work.block("a")
+    await running.send("a", "1")
+    await running.send("b", "2")
+    await running.send("c", "3")
+
+    running.start()
+    await eventually(lambda: running.work.running)
+
+    assert 2 == len(judge.visible(running.queue))
+    running.work.release("a")
+    await eventually(lambda: len(running.work.ended) == 3)
+
+
+async def test_a_message_of_our_own_needs_no_poll(make: Make) -> None:
+    """It is put hidden, worked on at once and deleted."""
+    running = make(longest_pause_s=60)
+    running.start()
+
+    await running.send("a", "1")
+    await eventually(lambda: running.work.ended)
+
+    (item,) = running.work.begun
+    assert (True, 1) == (item.is_ours, item.dequeue_count)
+
+
+async def test_our_own_message_is_visible_when_no_slot_is_free(
+    make: Make, judge: Judge
+) -> None:
+    """Another host may be idle."""
+    running = make(slots=1, buffer=0)
+    running.work.block("a")
+    running.start()
+    await running.send("a", "1")
+    await eventually(lambda: running.work.running)
+
+    await running.send("b", "2")
+
+    assert 1 == len(judge.visible(running.queue))
+    running.work.release("a")
+    await eventually(lambda: running.work.ended == quoted("1", "2"))
+
+
+async def test_our_own_message_is_looked_for_at_once_when_a_slot_is_free_again(
+    make: Make,
+) -> None:
+    """However long the pauses between polls are by then."""
+    running = make(slots=1, buffer=0, longest_pause_s=60)
+    running.work.block("a")
+    running.start()
+    await running.send("a", "1")
+    await eventually(lambda: running.work.running)
+    await running.send("b", "2")
+
+    running.work.release("a")
+
+    await eventually(lambda: len(running.work.ended) == 2, limit_s=2)
+
+
+async def test_a_message_that_comes_back_while_in_work_runs_once(
+    make: Make, judge: Judge
+) -> None:
+    """Its new receipt replaces the old one, so that it can be deleted."""
+    running = make()
+    running.work.block("a")
+    running.start()
+    await running.put_visible("a", "1")
+    (item,) = await eventually(lambda: running.work.begun)
+    first = item.pop_receipt
+
+    await running.hub.abandon(replace(item))
+    await eventually(lambda: item.pop_receipt != first)
+    running.work.release("a")
+    await eventually(lambda: judge.count(running.queue) == 0)
+
+    assert [("a", quoted("1"))] == running.work.batches
+
+
+async def test_a_message_that_must_wait_comes_with_the_next(make: Make) -> None:
+    """It is neither deleted nor given back."""
+    running = make()
+    running.work.must_wait = set(quoted("answer"))
+    running.start()
+    await running.send("a", "answer")
+    await eventually(lambda: running.work.batches)
+
+    running.work.must_wait = set()
+    await running.send("a", "schedule")
+    await eventually(lambda: len(running.work.ended) == 2)
+
+    assert [
+        ("a", quoted("answer")),
+        ("a", quoted("answer", "schedule")),
+    ] == running.work.batches
+
+
+async def test_a_message_that_is_early_waits_in_memory(make: Make) -> None:
+    """The queue counts whole seconds only, cut off."""
+    running = make()
+    running.start()
+    due_at = datetime.now(timezone.utc) + timedelta(seconds=0.4)
+    timer = event(EventType.TimerFired, TimerId=0, FireAt=from_datetime(due_at))
+
+    await running.hub.send(message(timer, "a"))
+    await eventually(lambda: running.work.begun)
+
+    assert datetime.now(timezone.utc) >= due_at
+
+
+async def test_a_fault_gives_the_message_back_for_later(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It comes again after a pause, and the fault is said with its traceback."""
+    caplog.set_level(logging.ERROR)
+    running = make()
+    running.work.faults = [RuntimeError("our fault")]
+    running.start()
+    await running.put_visible("a", "1")
+
+    await eventually(lambda: running.work.ended)
+
+    first, again = running.work.begun
+    assert (first.message_id, 2) == (again.message_id, again.dequeue_count)
+    (record,) = caplog.records
+    assert "a: could not work on it; trying again later" == record.getMessage()
+    assert record.exc_info and "our fault" == str(record.exc_info[1])
+
+
+async def test_a_queue_that_cannot_be_read_is_tried_again(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Somebody deleted it, and somebody makes it again."""
+    running = make()
+    queue = f"{running.queue}-not-yet"
+    running.pump.listen(queue)
+    running.start()
+    await eventually(lambda: caplog.messages)
+
+    await running.hub.storage.request("queue", "PUT", f"/{queue}")
+    await eventually(lambda: _is_quiet(caplog))
+
+    assert {f"test: cannot read {queue}"} == set(caplog.messages)
+
+
+def _is_quiet(caplog: pytest.LogCaptureFixture) -> bool:
+    """Whether the last fault is longer ago than the longest pause."""
+    return time.time() - caplog.records[-1].created > 0.8
+
+
+async def test_locks_of_what_runs_and_what_waits_are_renewed(
+    make: Make, judge: Judge
+) -> None:
+    """Nobody else gets them, however long the work takes."""
+    running = make(slots=1)
+    for key in ("runs", "waits"):
+        running.work.block(key)
+        await running.put_visible(key, key)
+    running.start()
+    await eventually(lambda: running.work.running)
+    until_s = time.monotonic() + LOCK_S + 0.5
+
+    def is_hidden_long_enough() -> bool:
+        assert [] == judge.visible(running.queue)
+        return time.monotonic() > until_s
+
+    await eventually(is_hidden_long_enough)
+    running.work.release("runs")
+    running.work.release("waits")
+    await eventually(lambda: len(running.work.ended) == 2)
+
+    assert [1, 1] == [item.dequeue_count for item in running.work.begun]
+    await eventually(lambda: judge.count(running.queue) == 0)
+
+
+# Giving back
+
+
+async def test_a_drain_finishes_what_runs_and_gives_back_the_rest(make: Make) -> None:
+    """What was not begun can be taken at once, by whoever comes next."""
+    running = make(slots=1, drain_limit_s=10)
+    running.work.block("runs")
+    await running.send("runs", "1")
+    await running.send("waits", "2")
+    running.start()
+    await eventually(lambda: running.work.running)
+
+    ending = running.ask_to_stop()
+    items = await running.taken_by_another()
+    assert quoted("2") == [data_of(item) for item in items]
+    assert not ending.done()
+
+    running.work.release("runs")
+    await ending
+    assert quoted("1") == running.work.ended
+
+
+async def test_a_drain_lets_go_what_does_not_end(make: Make) -> None:
+    """Its message is given back, so that it runs again elsewhere."""
+    running = make(drain_limit_s=0.1)
+    running.work.block("a")
+    running.start()
+    await running.send("a", "1")
+    await eventually(lambda: running.work.running)
+
+    await running.ask_to_stop()
+    (item,) = await running.taken_by_another()
+
+    assert quoted("1") == [data_of(item)]
+    assert set() == running.work.running
+
+
+async def test_a_drained_pump_takes_nothing(make: Make, judge: Judge) -> None:
+    """What is sent afterwards is for another host."""
+    running = make()
+    running.start()
+    await running.ask_to_stop()
+
+    await running.send("a", "1")
+
+    assert 1 == len(judge.visible(running.queue))
+    assert [] == running.work.begun
+
+
+async def test_a_queue_that_is_given_up_gets_back_what_was_not_begun(
+    make: Make,
+) -> None:
+    """It is drained when what runs has ended."""
+    running = make(slots=1)
+    running.work.block("runs")
+    await running.send("runs", "1")
+    await running.send("waits", "2")
+    running.start()
+    await eventually(lambda: running.work.running)
+
+    running.pump.unlisten(running.queue)
+    items = await running.taken_by_another()
+
+    assert quoted("2") == [data_of(item) for item in items]
+    assert not running.pump.is_drained(running.queue)
+    running.work.release("runs")
+    await eventually(lambda: running.pump.is_drained(running.queue))
+    assert quoted("1") == running.work.ended
+
+
+async def test_a_queue_that_is_given_up_gets_no_more_polls(
+    make: Make, judge: Judge
+) -> None:
+    """Its messages are for its next owner."""
+    running = make(longest_pause_s=0.05)
+    running.start()
+    running.pump.unlisten(running.queue)
+
+    await running.send("a", "1")
+
+    assert 1 == len(judge.visible(running.queue))
+    assert 1 == len(await running.taken_by_another())
+    assert [] == running.work.begun
+
+
+async def test_a_queue_may_come_back(make: Make) -> None:
+    """A partition that was given up is owned again."""
+    running = make()
+    running.start()
+    running.pump.unlisten(running.queue)
+    running.pump.listen(running.queue)
+    running.pump.listen(running.queue)
+
+    await running.send("a", "1")
+    await eventually(lambda: running.work.ended)
+
+    assert [("a", quoted("1"))] == running.work.batches
