@@ -116,7 +116,7 @@ async def test_modules_are_shared(loader: Loader, line: str) -> None:
     [
         ("run.py", "__app__.Act.run"),
         ("sub/deep/code.py", "__app__.Act.sub.deep.code"),
-        ("../shared/code.py", "__app__.shared.code"),
+        ("../common/code.py", "__app__.common.code"),
         ("../code.py", "__app__.code"),
     ],
 )

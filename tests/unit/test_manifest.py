@@ -242,12 +242,12 @@ def test_the_script_may_be_elsewhere(
     write_function: Callable[..., Path], tmp_path: Path
 ) -> None:
     """scriptFile is relative to the function's folder."""
-    shared = tmp_path / "shared"
-    shared.mkdir()
-    (shared / "hello.py").write_text("")
-    write_function("Hello", ACTIVITY, scriptFile="../shared/hello.py")
+    common = tmp_path / "common"
+    common.mkdir()
+    (common / "hello.py").write_text("")
+    write_function("Hello", ACTIVITY, scriptFile="../common/hello.py")
 
-    assert shared / "hello.py" == read_app(tmp_path, environ={}).functions[0].script
+    assert common / "hello.py" == read_app(tmp_path, environ={}).functions[0].script
 
 
 @pytest.mark.parametrize(
