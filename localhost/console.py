@@ -40,7 +40,8 @@ def set_up_logging(level: str, by_category: Mapping[str, str]) -> None:
     handler.addFilter(Levels(LEVELS[level], by_category))
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(LEVELS["debug"] if level in ("trace", "debug") else logging.INFO)
+    wanted = [level, *(each.lower() for each in by_category.values())]
+    root.setLevel(min(logging.INFO, *(LEVELS[each] for each in wanted)))
     logging.captureWarnings(True)
 
 

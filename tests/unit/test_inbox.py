@@ -1,0 +1,337 @@
+"""Which messages a turn takes, drops, or lets wait."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from localhost.durable.inbox import (
+    ANSWERS_BEFORE_DROP,
+    STARTS_BEFORE_DROP,
+    Inbox,
+    sort_messages,
+    verdict_on_start,
+)
+from localhost.history import HistoryEvent, Status
+from localhost.records import Instance, TaskMessage
+from localhost.taskhub.hub import Received, Stored
+
+Event = Callable[..., HistoryEvent]
+Receive = Callable[..., Received]
+
+EARLIER, LATER = "2026-11-22T01:00:00Z", "2026-11-22T05:00:00Z"
+
+
+def stored(*events: HistoryEvent) -> Stored:
+    """Return a history as it is kept."""
+    return Stored(execution_id="e1" if events else None, events=events, etag=None)
+
+
+def told(inbox: Inbox) -> tuple[int, int, int]:
+    """Return how many messages were taken, dropped and made to wait."""
+    return len(inbox.taken), len(inbox.dropped), len(inbox.waiting)
+
+
+TAKEN, DROPPED, WAITS = (1, 0, 0), (0, 1, 0), (0, 0, 1)
+
+
+@pytest.fixture(name="running")
+def _running(event: Event, started: Event) -> Stored:
+    """The history of an instance that waits for task 0."""
+    return stored(started(), event("TaskScheduled", id_=0, Name="A"))
+
+
+@pytest.fixture(name="ended")
+def _ended(event: Event, started: Event) -> Stored:
+    """The history of an instance that is over."""
+    completed = event("ExecutionCompleted", OrchestrationStatus=Status.COMPLETED)
+    return stored(started(), event("TaskScheduled", id_=0), completed)
+
+
+# Answers
+
+
+def test_answer_is_taken(running: Stored, event: Event, received: Receive) -> None:
+    """An answer to what the history has scheduled belongs to the next turn."""
+    answer = received(event("TaskCompleted", TaskScheduledId=0))
+
+    assert TAKEN == told(sort_messages(running, [answer]))
+
+
+def test_answer_that_is_in_the_history_is_dropped(
+    event: Event, started: Event, received: Receive
+) -> None:
+    """A message that comes again after its turn is only deleted."""
+    answer = event("TaskCompleted", TaskScheduledId=0)
+    history = stored(started(), event("TaskScheduled", id_=0), answer)
+
+    inbox = sort_messages(history, [received(answer)])
+
+    assert DROPPED == told(inbox)
+    assert ["TaskCompleted: it came before"] == inbox.reasons
+
+
+def test_second_answer_of_a_batch_is_dropped(
+    running: Stored, event: Event, received: Receive
+) -> None:
+    """Of two answers to one task the first counts, whatever they say."""
+    answers = [
+        received(event("TaskCompleted", TaskScheduledId=0, Result="1")),
+        received(event("TaskFailed", TaskScheduledId=0, Reason="2")),
+    ]
+
+    inbox = sort_messages(running, answers)
+
+    assert (1, 1, 0) == told(inbox)
+    assert "1" == inbox.events()[0]["Result"]
+
+
+def test_answer_ahead_of_its_checkpoint_waits(
+    running: Stored, event: Event, received: Receive
+) -> None:
+    """An answer can be faster than the history that tells of its task."""
+    answer = received(event("TaskCompleted", TaskScheduledId=1))
+
+    assert WAITS == told(sort_messages(running, [answer]))
+
+
+def test_answer_of_another_generation_is_dropped(
+    running: Stored, event: Event, received: Receive
+) -> None:
+    """What an execution asked for that is over is of no use to the next."""
+    answer = received(event("TaskCompleted", TaskScheduledId=0), execution="e0")
+
+    inbox = sort_messages(running, [answer])
+
+    assert DROPPED == told(inbox)
+    assert ["TaskCompleted: it is for an execution that is over"] == inbox.reasons
+
+
+def test_nothing_reaches_an_instance_that_is_over(
+    ended: Stored, event: Event, received: Receive
+) -> None:
+    """A terminal instance takes neither answers nor events."""
+    items = [
+        received(event("TaskCompleted", TaskScheduledId=0)),
+        received(event("EventRaised", Name="Go"), execution=None),
+        received(event("ExecutionTerminated", Input="x"), execution=None),
+    ]
+
+    inbox = sort_messages(ended, items)
+
+    assert (0, 3, 0) == told(inbox)
+    assert {"the instance has ended"} == {r.partition(": ")[2] for r in inbox.reasons}
+
+
+def test_entity_that_answers_ahead_of_the_checkpoint_waits(
+    running: Stored, event: Event, received: Receive
+) -> None:
+    """An entity can answer before the history tells that it was asked."""
+    reply = received(event("EventRaised", Name="r1"), sender=("@c@k", "x"))
+
+    assert WAITS == told(sort_messages(running, [reply]))
+
+
+def test_answer_of_an_entity_is_taken(
+    event: Event, started: Event, received: Receive
+) -> None:
+    """An answer to a request of the history is taken."""
+    sent = event("EventSent", id_=0, Name="op", Input='{"id":"r1"}')
+    reply = received(event("EventRaised", Name="r1"), sender=("@c@k", "x"))
+
+    assert TAKEN == told(sort_messages(stored(started(), sent), [reply]))
+
+
+# Events
+
+
+def test_equal_events_of_different_times_are_two(
+    running: Stored, event: Event, received: Receive
+) -> None:
+    """Raising the same event twice is twice an event."""
+    raised = [event("EventRaised", Name="Go", Input="1") for _ in range(2)]
+
+    inbox = sort_messages(running, [received(e, execution=None) for e in raised])
+
+    assert (2, 0, 0) == told(inbox)
+
+
+@pytest.mark.parametrize(
+    ("type_", "fields"),
+    [
+        ("EventRaised", {"Name": "Go", "Input": "1"}),
+        ("ExecutionTerminated", {"Input": "x"}),
+        ("ExecutionSuspended", {"Reason": "x"}),
+        ("ExecutionResumed", {"Reason": None}),
+        ("GenericEvent", {"Data": "x"}),
+    ],
+)
+def test_event_that_comes_again_is_dropped(
+    running: Stored,
+    event: Event,
+    received: Receive,
+    type_: str,
+    fields: dict[str, Any],
+) -> None:
+    """The same bytes are the same message, delivered twice."""
+    same = event(type_, **fields)
+
+    inbox = sort_messages(running, [received(same), received(same)])
+
+    assert (1, 1, 0) == told(inbox)
+
+
+def test_events_are_taken_in_the_order_of_their_times(
+    running: Stored, event: Event, received: Receive
+) -> None:
+    """Queues do not keep the order; timestamps do."""
+    raised = [event("EventRaised", Name="Go", Input=text) for text in "123"]
+
+    inbox = sort_messages(running, [received(e) for e in reversed(raised)])
+
+    assert ["1", "2", "3"] == [e["Input"] for e in inbox.events()]
+
+
+# Before the start
+
+
+def test_event_for_nobody_is_dropped(event: Event, received: Receive) -> None:
+    """An event for an instance that does not exist goes nowhere."""
+    inbox = sort_messages(stored(), [received(event("EventRaised", Name="Go"))])
+
+    assert DROPPED == told(inbox)
+    assert ["EventRaised: there is no such instance"] == inbox.reasons
+
+
+def test_event_before_the_start_of_a_pending_instance_waits(
+    event: Event, received: Receive
+) -> None:
+    """The start is on its way: an event that was faster is not lost."""
+    raised = received(event("EventRaised", Name="Go"))
+
+    assert WAITS == told(sort_messages(stored(), [raised], is_pending=True))
+
+
+@pytest.mark.parametrize(
+    ("dequeue_count", "expected"),
+    [(1, WAITS), (ANSWERS_BEFORE_DROP, WAITS), (ANSWERS_BEFORE_DROP + 1, DROPPED)],
+)
+def test_answer_to_nobody_waits_a_while(
+    event: Event,
+    received: Receive,
+    dequeue_count: int,
+    expected: tuple[int, int, int],
+) -> None:
+    """The first checkpoint may be late; after some tries it never comes."""
+    answer = event("TaskCompleted", TaskScheduledId=0)
+    item = received(answer, dequeue_count=dequeue_count)
+
+    assert expected == told(sort_messages(stored(), [item]))
+
+
+def test_event_beside_the_start_is_taken(
+    event: Event, started: Event, received: Receive
+) -> None:
+    """A start and what came with it are one turn, the start first."""
+    raised = event("EventRaised", Name="Go", at=EARLIER)
+
+    inbox = sort_messages(stored(), [received(raised), received(started())])
+
+    assert ["ExecutionStarted", "EventRaised"] == [e.type.name for e in inbox.events()]
+
+
+# Starts
+
+
+def test_start_that_comes_again_is_dropped(
+    running: Stored, started: Event, received: Receive
+) -> None:
+    """The history of this execution has the start already."""
+    assert DROPPED == told(sort_messages(running, [received(started())]))
+
+
+def test_start_of_a_running_instance_is_dropped(
+    running: Stored, started: Event, received: Receive
+) -> None:
+    """Another execution does not begin while one runs."""
+    start = received(started(execution="e2"), execution="e2")
+
+    inbox = sort_messages(running, [start])
+
+    assert ["ExecutionStarted: the instance runs already"] == inbox.reasons
+
+
+def test_start_over_an_ended_instance_is_taken(
+    ended: Stored, event: Event, started: Event, received: Receive
+) -> None:
+    """A new execution begins, and nothing of the old one counts for it."""
+    start = received(started(execution="e2"), execution="e2")
+    answer = received(event("TaskCompleted", TaskScheduledId=0), execution="e2")
+
+    assert (1, 0, 1) == told(sort_messages(ended, [answer, start]))
+
+
+def test_two_starts_are_one(started: Event, received: Receive) -> None:
+    """Of two deliveries of a start one is taken."""
+    start = started()
+
+    inbox = sort_messages(stored(), [received(start), received(start)])
+
+    assert (1, 1, 0) == told(inbox)
+
+
+# The row of a start
+
+
+def row_of(
+    *,
+    execution: str | None = "e1",
+    status: Status = Status.PENDING,
+    created_at: str = EARLIER,
+    generation: int = 0,
+) -> Instance:
+    """Return an instance's row."""
+    return Instance(
+        instance_id="i1",
+        name="Orch",
+        execution_id=execution,
+        status=status,
+        created_at=created_at,
+        updated_at=created_at,
+        generation=generation,
+    )
+
+
+@pytest.mark.parametrize(
+    ("row", "dequeue_count", "expected"),
+    [
+        (row_of(), 1, "run"),
+        (row_of(), STARTS_BEFORE_DROP, "run"),
+        (row_of(execution=None), 1, "run"),
+        (row_of(status=Status.RUNNING), 1, "run"),
+        (None, 1, "later"),
+        (None, STARTS_BEFORE_DROP - 1, "later"),
+        (None, STARTS_BEFORE_DROP, "drop"),
+        (row_of(execution="e0"), 1, "drop"),
+        (row_of(execution="e0", created_at=LATER), 1, "later"),
+        (row_of(execution="e0", created_at=LATER), 2, "drop"),
+        (row_of(execution="e0", status=Status.RUNNING), 1, "later"),
+        (row_of(execution="e0", status=Status.RUNNING), 2, "drop"),
+        (row_of(execution="e0", generation=1), 9, "later"),
+        (row_of(execution="e0", generation=1), STARTS_BEFORE_DROP, "drop"),
+    ],
+)
+def test_verdict_on_a_start(
+    started: Event,
+    received: Receive,
+    row: Instance | None,
+    dequeue_count: int,
+    expected: str,
+) -> None:
+    """A start runs when the row is of its execution; the others wait or are deleted."""
+    message = received(started()).message
+    assert isinstance(message, TaskMessage)
+
+    assert expected == verdict_on_start(message, row, dequeue_count)
