@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType, TracebackType
@@ -98,6 +100,7 @@ class Worker:
         if self._running:
             await asyncio.wait(self._running, timeout=limit_s)
         await self._threads.close(limit_s=max(0.0, ends_at - time.monotonic()))
+        await _close_session_of_sdk()
         self._modules.uninstall()
         self._loaded.clear()
         self._by_durable_name.clear()
@@ -225,6 +228,18 @@ class Worker:
                 " that is not run here, or the worker is closed."
             )
         return failure
+
+
+async def _close_session_of_sdk() -> None:
+    """Close the HTTP session that azure-functions-durable keeps for its client.
+
+    It never closes it itself, and aiohttp would complain of that at the end.
+    """
+    module = sys.modules.get("azure.durable_functions.models.utils.http_utils")
+    session = getattr(module, "_client_session", None)
+    if session is not None:
+        with suppress(RuntimeError):  # the loop of a user's own asyncio.run() is gone
+            await session.close()
 
 
 def _invocation(function: Function, instance_id: str) -> Invocation:

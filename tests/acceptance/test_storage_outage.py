@@ -1,0 +1,188 @@
+"""Storage that does not answer: the host says so, waits, and goes on by itself."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import pytest
+
+from localhost.account import DEVELOPMENT_ACCOUNT, DEVELOPMENT_KEY
+from tests.acceptance.asking import (
+    GREETINGS,
+    Answer,
+    ask,
+    result_of,
+    start_orchestrator,
+    wait_for,
+)
+from tests.acceptance.hosts import Gate, Hosts
+from tests.acceptance.running_host import Host, Storage
+
+pytestmark = pytest.mark.timeout(60)
+OUTAGE = "does not answer ("
+LINES, INSTANCES = 3, 5
+DRAIN_LIMIT_S = 30.0
+
+
+def outage_lines(host: Host) -> list[str]:
+    return [line for line in host.text().splitlines() if OUTAGE in line]
+
+
+def wait_for_outage_lines(host: Host, count: int = LINES) -> list[str]:
+    return wait_for(
+        lambda: lines if len(lines := outage_lines(host)) >= count else None,
+        f"{count} lines on the outage",
+        limit_s=15,
+    )
+
+
+def time_of(line: str) -> datetime:
+    return datetime.fromisoformat(line[1:24])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outage:
+    """A host whose Azurite ended while activities ran, and came back.
+
+    ``answer`` is that of a request which came while there was no storage.
+    """
+
+    host: Host
+    lines: list[str]
+    answer: Answer
+    outputs: list[object]
+
+
+@pytest.fixture(scope="module", name="outage")
+def _outage(shared_hosts: Hosts) -> Outage:
+    if sys.platform == "win32":
+        pytest.skip("Windows ends Azurite in another way")
+    storage, app = Storage.on_free_ports(), shared_hosts.copy_app()
+    azurite_app, gate = shared_hosts.copy_app(), Gate.in_app(app)
+    azurite = shared_hosts.azurite(storage, azurite_app)
+    host = shared_hosts.start(app, storage=storage)
+    starts = [start_orchestrator(host.url) for _ in range(INSTANCES)]
+    wait_for(lambda: len(gate.runs()) == INSTANCES, "all to begin", limit_s=10)
+    azurite.stop()
+    gate.open()
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(ask, starts[0]["statusQueryGetUri"])
+        lines = wait_for_outage_lines(host)
+        assert not answer.done()
+        shared_hosts.azurite(storage, azurite_app)
+    return Outage(
+        host=host,
+        lines=lines,
+        answer=answer.result(),
+        outputs=[result_of(start)["output"] for start in starts],
+    )
+
+
+def test_work_goes_on_after_an_outage(outage: Outage) -> None:
+    """The results of activities that ran meanwhile are not lost."""
+    assert [GREETINGS] * INSTANCES == outage.outputs
+
+
+def test_a_request_waits_for_the_end_of_an_outage(outage: Outage) -> None:
+    """It is answered as if nothing had been."""
+    assert outage.answer.status in (200, 202)
+
+
+def test_an_outage_is_told_at_most_once_a_second(outage: Outage) -> None:
+    """However many requests fail meanwhile."""
+    first, *_, last = map(time_of, outage.lines)
+
+    assert last - first >= timedelta(seconds=0.95 * (len(outage.lines) - 1))
+
+
+def test_the_end_of_an_outage_is_told(outage: Outage) -> None:
+    """With how long it was."""
+    ends = [line for line in outage.host.text().splitlines() if "answers again" in line]
+
+    assert 1 == len(ends)
+    assert re.search(r"Warning: The storage answers again after \d+\.\d s\.$", ends[0])
+
+
+@contextmanager
+def silent_storage(storage: Storage) -> Iterator[None]:
+    """Somebody listens on all three ports and closes every connection at once."""
+    with ExitStack() as stack:
+        for port in storage.ports:
+            server = stack.enter_context(socket.create_server(("127.0.0.1", port)))
+            thread = threading.Thread(target=close_connections, args=[server])
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(server.shutdown, socket.SHUT_RDWR)
+        yield
+
+
+def close_connections(server: socket.socket) -> None:
+    with suppress(OSError):
+        while True:
+            server.accept()[0].close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others do not end accept() so")
+def test_storage_that_does_not_answer_at_the_start_is_waited_for(hosts: Hosts) -> None:
+    """The host says what is wrong, and runs when the storage is there."""
+    storage = Storage.on_free_ports()
+    with silent_storage(storage):
+        host = hosts.launch(storage=storage)
+        wait_for_outage_lines(host, 1)
+    hosts.azurite(storage)
+    host.wait_until_ready()
+
+    assert GREETINGS == result_of(start_orchestrator(host.url))["output"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others do not end accept() so")
+def test_a_host_that_waits_for_its_storage_can_be_stopped(hosts: Hosts) -> None:
+    """One Ctrl-C is enough, with code 0."""
+    storage = Storage.on_free_ports()
+    with silent_storage(storage):
+        host = hosts.launch(storage=storage)
+        wait_for_outage_lines(host, 1)
+
+        assert 0 == host.stop()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends Azurite otherwise")
+@pytest.mark.timeout(90)
+def test_a_host_whose_storage_is_gone_can_be_stopped(hosts: Hosts) -> None:
+    """What cannot be told to it within the limit is let go, with code 0."""
+    storage = Storage.on_free_ports()
+    azurite = hosts.azurite(storage)
+    host = hosts.start(storage=storage)
+    azurite.stop()
+    wait_for_outage_lines(host, 1)
+
+    host.send(signal.SIGTERM)
+
+    assert 0 == host.exit_code(limit_s=DRAIN_LIMIT_S + 10)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others do not end accept() so")
+def test_a_real_account_that_does_not_answer_is_waited_for(hosts: Hosts) -> None:
+    """No Azurite is started for it; the line names the account's address."""
+    storage = Storage.on_free_ports()
+    url = f"https://localhost:{storage.ports[0]}/{DEVELOPMENT_ACCOUNT}"
+    connection_string = (
+        f"AccountName={DEVELOPMENT_ACCOUNT};AccountKey={DEVELOPMENT_KEY};"
+        f"BlobEndpoint={url};QueueEndpoint={url};TableEndpoint={url}"
+    )
+    with silent_storage(storage):
+        host = hosts.launch(AzureWebJobsStorage=connection_string)
+        lines = wait_for_outage_lines(host, 1)
+        host.kill()
+
+    assert f"Warning: The storage at {url} does not answer (" in lines[0]
+    assert not (host.app / ".azurite").exists()
