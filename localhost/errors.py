@@ -31,6 +31,10 @@ class StorageError(HostError):
         self.code = code
 
 
+class UnavailableError(HostError):
+    """The storage service does not answer, and the host no longer waits for it."""
+
+
 class NotFoundError(StorageError):
     """What was asked for is not in the storage (404)."""
 

@@ -119,6 +119,18 @@ ANSWERS: Mapping[EventType, str] = {
     EventType.SubOrchestrationInstanceFailed: "TaskScheduledId",
     EventType.TimerFired: "TimerId",
 }
+# Kinds that stand in histories only.
+NEVER_SENT = frozenset(
+    {
+        EventType.ExecutionCompleted,
+        EventType.SubOrchestrationInstanceCreated,
+        EventType.TimerCreated,
+        EventType.OrchestratorStarted,
+        EventType.OrchestratorCompleted,
+        EventType.EventSent,
+        EventType.ContinueAsNew,
+    }
+)
 SCHEDULES = frozenset(
     {
         EventType.TaskScheduled,

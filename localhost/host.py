@@ -7,7 +7,7 @@ import logging
 import os
 import platform
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from localhost.app.manifest import FunctionFault, read_app
@@ -21,6 +21,7 @@ from localhost.durable.entities import Entities
 from localhost.durable.orchestrations import Orchestrations
 from localhost.durable.program import Rules
 from localhost.durable.pump import Pump
+from localhost.errors import UnavailableError
 from localhost.front import Front
 from localhost.functions import DurableFunctions
 from localhost.settings import DurableSettings, Settings, StorageAccount
@@ -73,7 +74,10 @@ async def run_host(
         functions.client_binding = front.client_binding
         async with front.server as server:
             partitions = _partitions(hub, parts.control, server.port)
-            async with _ready_to_run(hub, worker, partitions) as faults:
+            faults = await _made_ready(hub, worker, partitions, stop)
+            if faults is None:
+                return
+            async with _given_up(partitions):
 
                 def opened() -> None:
                     for line in function_lines(
@@ -84,7 +88,7 @@ async def run_host(
                     ):
                         say(line)
 
-                await _run(parts, partitions, front, stop, opened=opened)
+                await _run(hub, parts, partitions, front, stop, opened=opened)
         await worker.close(limit_s=CLOSE_LIMIT_S)
 
 
@@ -110,25 +114,40 @@ async def storage_emulator(
         yield
 
 
+async def _made_ready(
+    hub: TaskHub, worker: Worker, partitions: Partitions, stop: asyncio.Event
+) -> tuple[FunctionFault, ...] | None:
+    """Make the hub and import the app side by side.
+
+    None when ``stop`` came first: a storage that does not answer is waited for.
+    """
+    ready = asyncio.gather(hub.create(partitions), asyncio.to_thread(worker.load))
+    stopping = asyncio.create_task(stop.wait(), name="stop before ready")
+    await asyncio.wait((ready, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if ready.done():
+        return ready.result()[1]
+    ready.cancel()
+    with suppress(asyncio.CancelledError):
+        await ready
+    return None
+
+
 @asynccontextmanager
-async def _ready_to_run(
-    hub: TaskHub, worker: Worker, partitions: Partitions
-) -> AsyncIterator[tuple[FunctionFault, ...]]:
-    """Make the hub and import the app side by side; give up partitions at the end."""
-    _, faults = await asyncio.gather(
-        hub.create(partitions), asyncio.to_thread(worker.load)
-    )
+async def _given_up(partitions: Partitions) -> AsyncIterator[None]:
+    """Give up the partitions at the end."""
     try:
-        yield faults
+        yield
     finally:
         try:
             async with timeout(CLOSE_LIMIT_S):
                 await partitions.release()
-        except asyncio.TimeoutError:
+        except (asyncio.TimeoutError, UnavailableError):
             log.warning("The partitions could not be released; they expire in 30 s.")
 
 
 async def _run(
+    hub: TaskHub,
     parts: Parts,
     partitions: Partitions,
     front: Front,
@@ -150,6 +169,10 @@ async def _run(
         log.info("Stopping: what runs may take %d s to end.", DRAIN_LIMIT_S)
         await front.server.stop(limit_s=DRAIN_LIMIT_S)
         drain.set()
+        await asyncio.gather(
+            parts.control.drained.wait(), parts.work_items.drained.wait()
+        )
+        hub.stop_retrying()
 
 
 def _partitions(hub: TaskHub, control: Pump, port: int) -> Partitions:

@@ -9,7 +9,13 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from localhost.history import EventType, HistoryEvent, Status, UnreadableMessageError
+from localhost.history import (
+    NEVER_SENT,
+    EventType,
+    HistoryEvent,
+    Status,
+    UnreadableMessageError,
+)
 
 _CORE = "DurableTask.Core."
 _TYPES_OF_FIELDS = {
@@ -92,8 +98,11 @@ class TaskMessage:
             message = envelope["TaskMessage"]
             target = message["OrchestrationInstance"]
             sender = envelope.get("Sender") or {}
+            event = HistoryEvent.from_wire(message["Event"])
+            if event.type in NEVER_SENT:
+                raise ValueError(f"{event.type.name} is never sent")
             return cls(
-                event=HistoryEvent.from_wire(message["Event"]),
+                event=event,
                 instance_id=str(target["InstanceId"]),
                 execution_id=target.get("ExecutionId"),
                 sender=(sender.get("InstanceId") or "", sender.get("ExecutionId")),

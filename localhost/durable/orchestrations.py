@@ -16,6 +16,7 @@ from localhost.history import EventType, HistoryEvent, Status
 from localhost.outcome import Outcome
 from localhost.records import Instance, TaskMessage, dumps
 from localhost.taskhub.hub import (
+    LARGEST_VALUE_CHARS,
     Checkpoint,
     InstanceChange,
     LostHistoryError,
@@ -23,7 +24,6 @@ from localhost.taskhub.hub import (
     Stored,
     TaskHub,
 )
-from localhost.taskhub.rows import LARGEST_VALUE_CHARS
 from localhost.timestamps import to_ticks
 
 log = logging.getLogger(__name__)
@@ -371,7 +371,7 @@ def turn_time(events: Sequence[HistoryEvent], now: str) -> str:
 
     User code compares the two, and clocks differ by some microseconds.
     """
-    times = [e["FireAt"] for e in events if e.type is EventType.TimerFired]
+    times: list[str] = [e["FireAt"] for e in events if e.type is EventType.TimerFired]
     return max([now, *times], key=to_ticks)
 
 

@@ -309,11 +309,12 @@ class Program:
         """Return when a request is sent, and when the one before it was.
 
         The entity puts requests of one sender into this order; no two are the same.
+        A time that was moved on has no ``Z``, as the extension writes it.
         """
         predecessor = self._sent_at.get(target)
         sent_at = self._replay.now
         if predecessor is not None and to_ticks(sent_at) <= to_ticks(predecessor):
-            sent_at = from_ticks(to_ticks(predecessor) + 1)
+            sent_at = from_ticks(to_ticks(predecessor) + 1).rstrip("Z")
         self._sent_at[target] = sent_at
         return sent_at, predecessor or "0001-01-01T00:00:00"
 

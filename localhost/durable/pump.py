@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from localhost.compat import TaskGroup, timeout
+from localhost.errors import UnavailableError
 from localhost.taskhub.hub import LOCK_S, Received, TaskHub
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,8 @@ class Pump:
 
     ``slots`` is how many lanes run at once, ``buffer`` how many messages may wait in
     memory, ``longest_pause_s`` how long an empty queue may go unlooked at, and
-    ``drain_limit_s`` how long what runs may take to end.
+    ``drain_limit_s`` how long what runs may take to end. ``drained`` is set when
+    nothing runs any more.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Pump:
         self._polls: dict[str, _Poll] = {}
         self._group: TaskGroup | None = None
         self._is_taking = True
+        self.drained = asyncio.Event()
         self._room = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -177,6 +180,8 @@ class Pump:
         """Receive to the end, so that no message stays locked unseen."""
         try:
             return await self._hub.receive(poll.queue, count)
+        except UnavailableError:
+            return []
         except Exception:
             log.exception("%s: cannot read %s", self._name, poll.queue)
             return []
@@ -322,6 +327,7 @@ class Pump:
         for task in self._working:
             log.warning("%s: let go; it comes back at the next start", task.get_name())
             task.cancel()
+        self.drained.set()
         rest = list(self._held.values())
         self._held.clear()
         await asyncio.gather(

@@ -32,6 +32,7 @@ _INBOUND = frozenset(
         EventType.ExecutionResumed,
         EventType.EventRaised,
         EventType.GenericEvent,
+        EventType.OrchestratorCompleted,  # stands in a continuation's first events
         *ANSWERS,
     }
 )

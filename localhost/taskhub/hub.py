@@ -15,7 +15,6 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Protocol
 
-from localhost.compat import TaskGroup
 from localhost.errors import ConflictError, HostError, PreconditionError
 from localhost.records import Instance, TaskMessage
 from localhost.taskhub import rows
@@ -29,11 +28,12 @@ from localhost.taskhub.histories import (
 from localhost.taskhub.instances import Filter, InstancePage, Instances
 from localhost.taskhub.partitions import Partitions
 from localhost.taskhub.queues import Queues, Received, hidden_for_s
-from localhost.taskhub.rows import InstanceChange
+from localhost.taskhub.rows import LARGEST_VALUE_CHARS, InstanceChange
 from localhost.taskhub.storage import Account, Storage
 from localhost.taskhub.tables import Table
 
 __all__ = [
+    "LARGEST_VALUE_CHARS",
     "LOCK_S",
     "Account",
     "Checkpoint",
@@ -78,7 +78,6 @@ class TaskHub:
     def __init__(
         self,
         storage: Storage,
-        group: TaskGroup,
         *,
         name: str,
         partition_count: int,
@@ -86,7 +85,7 @@ class TaskHub:
     ) -> None:
         self.name = name
         self.storage = storage
-        self._group = group
+        self._deletes: set[asyncio.Task[None]] = set()
         self._starting: dict[str, asyncio.Event] = {}
         self._now = now
         self._blobs = Blobs(storage, name)
@@ -224,7 +223,17 @@ class TaskHub:
         One that is not deleted because of a crash comes again as a duplicate.
         """
         for item in items:
-            self._group.create_task(self._delete(item), name=f"delete {item.queue}")
+            task = asyncio.create_task(self._delete(item), name=f"delete {item.queue}")
+            self._deletes.add(task)
+            task.add_done_callback(self._deletes.discard)
+
+    async def close(self) -> None:
+        """Wait for deletes that are still on their way."""
+        await asyncio.gather(*self._deletes)
+
+    def stop_retrying(self) -> None:
+        """Let requests that the storage does not answer fail from now on."""
+        self.storage.stop_retrying()
 
     async def _delete(self, item: Received) -> None:
         try:
@@ -255,7 +264,8 @@ class TaskHub:
         try:
             item = await self._put_start(message, over)
         finally:
-            del self._starting[message.instance_id]
+            if self._starting.get(message.instance_id) is written:
+                del self._starting[message.instance_id]
             written.set()
         item.is_first = over is None
         self.offer(item)
@@ -282,12 +292,16 @@ class TaskHub:
         return item
 
     async def purge(self, instance_id: str) -> bool:
-        """Delete all that is kept of an instance; False when there was no row."""
-        if not await self.instances.delete(instance_id):
+        """Delete all that is kept of an instance; False when there was no row.
+
+        The row goes last: a purge that a crash cut short can be asked for again.
+        """
+        if await self.instances.read(instance_id) is None:
             return False
         await self.histories.delete(instance_id)
         for folder in {instance_id, rows.key_of(instance_id)}:
             await self._blobs.delete_all(folder)
+        await self.instances.delete(instance_id)
         return True
 
     async def _create_app_lease(self, container: str) -> None:
@@ -313,7 +327,9 @@ async def open_task_hub(
 
     Leaving it waits for deletes that are still on their way.
     """
-    async with Storage(account) as storage, TaskGroup() as group:
-        yield TaskHub(
-            storage, group, name=name, partition_count=partition_count, now=now
-        )
+    async with Storage(account) as storage:
+        hub = TaskHub(storage, name=name, partition_count=partition_count, now=now)
+        try:
+            yield hub
+        finally:
+            await hub.close()

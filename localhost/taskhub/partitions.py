@@ -16,7 +16,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from localhost.compat import timeout
-from localhost.errors import ConflictError, NotFoundError, PreconditionError
+from localhost.errors import (
+    ConflictError,
+    NotFoundError,
+    PreconditionError,
+    UnavailableError,
+)
 from localhost.taskhub.tables import Table
 from localhost.timestamps import padded, plus_ms, to_ticks, trimmed
 
@@ -217,9 +222,12 @@ class Partitions:
         await asyncio.gather(*(self._create_row(queue) for queue in queues))
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Claim, renew and share until ``stop`` is set."""
+        """Claim, renew and share until ``stop`` is set or the storage given up."""
         while not stop.is_set():
-            is_waiting = await self.step()
+            try:
+                is_waiting = await self.step()
+            except UnavailableError:
+                return
             with contextlib.suppress(asyncio.TimeoutError):
                 async with timeout(BUSY_PASS_S if is_waiting else PASS_S):
                     await stop.wait()

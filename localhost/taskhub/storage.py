@@ -34,6 +34,7 @@ from localhost.errors import (
     NotFoundError,
     PreconditionError,
     StorageError,
+    UnavailableError,
 )
 
 log = logging.getLogger(__name__)
@@ -92,6 +93,7 @@ class Storage:
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
         self._outage = _Outage()
+        self._gives_up = False
 
     async def __aenter__(self) -> Storage:
         self._session = aiohttp.ClientSession(
@@ -114,6 +116,10 @@ class Storage:
             await self._session.close()
             self._session = None
 
+    def stop_retrying(self) -> None:
+        """Let requests fail from now on when the service does not answer them."""
+        self._gives_up = True
+
     async def request(
         self,
         service: Service,
@@ -128,7 +134,7 @@ class Storage:
 
         ``path`` begins with a slash and is percent-encoded, like ``query``. Raises
         ``NotFoundError``, ``ConflictError``, ``PreconditionError`` or, for any other
-        4xx, ``StorageError``.
+        4xx, ``StorageError``; ``UnavailableError`` only after ``stop_retrying``.
         """
         attempts, pause_s = 0, FIRST_PAUSE_S
         while True:
@@ -147,6 +153,8 @@ class Storage:
                 "try %d of %s %s %s failed: %s", attempts, method, service, path, reason
             )
             self._outage.note(self.account.urls[service], reason)
+            if self._gives_up:
+                raise UnavailableError(f"{method} {service} {path}: {reason}")
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
 

@@ -57,7 +57,11 @@ def continued_after(request: web.Request) -> tuple[str, str] | None:
 
 def json_text(value: Any) -> str:
     """Return a client's value as JSON text; half a surrogate pair becomes U+FFFD."""
-    return dumps(value).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    try:
+        text = dumps(value)
+    except RecursionError as exc:
+        raise BadJsonError(str(exc)) from exc
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 async def json_body(request: web.Request, *, is_required: bool = False) -> Any:

@@ -215,7 +215,7 @@ def leniently_parsed(text: str | None) -> Any:
         return ""
     try:
         return json.JSONDecoder().raw_decode(text.strip())[0]
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -237,7 +237,7 @@ def read_continuation_token(token: str) -> tuple[str, str]:
         text = base64.b64decode(token, validate=True).decode(errors="replace")
         value: Mapping[str, Any] = json.loads(text)
         return str(value["NextPartitionKey"]), str(value["NextRowKey"] or "")
-    except (ValueError, KeyError, TypeError) as exc:
+    except (ValueError, KeyError, TypeError, RecursionError) as exc:
         raise ValueError(
             f"Unexpected character encountered while parsing value: {text[:1]}."
             " Path '', line 0, position 0."

@@ -349,10 +349,6 @@ async def test_a_second_start_of_an_instance_is_taken_back(
     assert row and "1" == row.input
 
 
-@pytest.mark.xfail(
-    raises=AssertionError,
-    reason="TaskHub.add ends with a KeyError for two starts of one id at a time",
-)
 async def test_of_starts_at_the_same_time_one_wins(hub: TaskHub, judge: Judge) -> None:
     """Two callers chose the same id."""
     results = await asyncio.gather(
@@ -425,10 +421,6 @@ async def test_an_unknown_instance_is_not_purged(hub: TaskHub) -> None:
     assert not await hub.purge("abc")
 
 
-@pytest.mark.xfail(
-    raises=AssertionError,
-    reason="TaskHub.purge deletes the row first, and takes its absence for no instance",
-)
 async def test_a_purge_leaves_nothing_though_an_answer_is_lost(
     proxy: Proxy, hub_name: str, judge: Judge
 ) -> None:

@@ -81,11 +81,6 @@ THIRD_PARTY = {
     "taskgroup": ("compat",),
 }
 
-# Arrows that should not be there; each is a fault to be mended.
-FAULTS = {
-    ("durable.orchestrations", "taskhub.rows"): "LARGEST_VALUE_CHARS is not the hub's"
-}
-
 
 def _name(path: Path) -> str:
     """Return a module's name below the package: ``taskhub.hub``."""
@@ -157,15 +152,7 @@ def test_every_module_has_its_place() -> None:
 @pytest.mark.parametrize("module", MODULES)
 def test_module_imports_only_what_it_may(module: str) -> None:
     """There is no arrow but those of the table."""
-    known = {target for origin, target in FAULTS if origin == module}
-
-    assert set() == foreign(module) - known
-
-
-@pytest.mark.parametrize(("origin", "target"), FAULTS)
-def test_fault_is_still_there(origin: str, target: str) -> None:
-    """A fault that was mended leaves the list."""
-    assert target in foreign(origin)
+    assert set() == foreign(module)
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -36,18 +36,6 @@ DIFFERENCES = {
     ),
     "UnknownSub": "as UnknownActivity",
 }
-# What this host still does otherwise than recorded; each is a fault to be mended.
-FAULTS = {
-    "EntityOrch": (
-        "a second request to one entity in one turn has a Timestamp with a Z at its"
-        " end; the recorded one has none"
-    ),
-    "Eternal": (
-        "the OrchestratorCompleted with which a continuation begins is stored with"
-        " IsPlayed false; the recorded one is true"
-    ),
-    "EternalEvents": "as Eternal",
-}
 # Turns whose events a client rewrote before the next turn: nothing to compare with.
 REWOUND = {("RewindMe", 2)}
 
@@ -281,17 +269,6 @@ def _param(turn: Recorded) -> Any:
     return pytest.param(turn, id=turn.label)
 
 
-def _param_of_pair(turn: Recorded) -> Any:
-    """Return the parameter of a pair; a known fault must fail until it is mended."""
-    is_continuation = turn.new[-1].type is EventType.OrchestratorCompleted
-    is_second_request = (turn.name, turn.number) == ("EntityOrch", 1)
-    if not is_continuation and not is_second_request:
-        return _param(turn)
-    reason = FAULTS[turn.name]
-    marks = pytest.mark.xfail(reason=reason, strict=True, raises=AssertionError)
-    return pytest.param(turn, id=turn.label, marks=marks)
-
-
 PAIRS = [t for t in TURNS if t.added and (t.name, t.number) not in REWOUND]
 LAST = [turns[-1] for turns in EXECUTIONS]
 ENDED = [
@@ -324,7 +301,7 @@ def test_body_is_as_recorded(turn: Recorded) -> None:
     assert dumps(turn.received) == body
 
 
-@pytest.mark.parametrize("turn", [_param_of_pair(turn) for turn in PAIRS])
+@pytest.mark.parametrize("turn", [_param(turn) for turn in PAIRS])
 def test_turn_adds_what_the_next_history_shows(turn: Recorded) -> None:
     """Kinds, numbers, names, fields and IsPlayed of a turn's rows are the same."""
     added = turn.decided().events
