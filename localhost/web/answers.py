@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -19,6 +19,9 @@ from localhost.records import dumps
 from localhost.web import payloads
 
 ARGUMENT = "One or more of the arguments submitted is incorrect"
+# As deep as Newtonsoft.Json reads; more is also more than Python can do everywhere.
+DEEPEST_JSON = 64
+_TOO_DEEP = f"The reader's MaxDepth of {DEEPEST_JSON} has been exceeded."
 FAULT = "Something went wrong while processing your request"
 
 
@@ -57,11 +60,7 @@ def continued_after(request: web.Request) -> tuple[str, str] | None:
 
 def json_text(value: Any) -> str:
     """Return a client's value as JSON text; half a surrogate pair becomes U+FFFD."""
-    try:
-        text = dumps(value)
-    except RecursionError as exc:
-        raise BadJsonError(str(exc)) from exc
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return dumps(value).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 async def json_body(request: web.Request, *, is_required: bool = False) -> Any:
@@ -70,12 +69,36 @@ async def json_body(request: web.Request, *, is_required: bool = False) -> Any:
     if not body.strip() and not is_required:
         return None
     try:
-        text = body.decode("utf-8-sig")
-        if is_required:
-            return json.JSONDecoder().raw_decode(text.strip())[0]
-        return json.loads(text)
-    except (ValueError, RecursionError) as exc:
+        return parsed_json(body.decode("utf-8-sig"), is_first_enough=is_required)
+    except ValueError as exc:
         raise BadJsonError(str(exc)) from exc
+
+
+def parsed_json(text: str, *, is_first_enough: bool = False) -> Any:
+    """Parse JSON, or only its first value. Raises ValueError, for depth too."""
+    try:
+        if is_first_enough:
+            value = json.JSONDecoder().raw_decode(text.strip())[0]
+        else:
+            value = json.loads(text)
+    except RecursionError as exc:
+        raise ValueError(_TOO_DEEP) from exc
+    if text.count("[") + text.count("{") > DEEPEST_JSON and _is_too_deep(value):
+        raise ValueError(_TOO_DEEP)
+    return value
+
+
+def _is_too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(DEEPEST_JSON):
+        level = [inner for outer in level for inner in _inside(outer)]
+    return any(isinstance(item, dict | list) for item in level)
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def json_answer(

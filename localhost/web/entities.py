@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +10,7 @@ from aiohttp import web
 from localhost.durable.client import Client, EntityState
 from localhost.errors import ArgumentError
 from localhost.web import payloads
-from localhost.web.answers import continued_after, json_answer, json_text
+from localhost.web.answers import continued_after, json_answer, json_text, parsed_json
 from localhost.web.filters import filter_of, is_true
 
 
@@ -87,6 +86,6 @@ async def _input(request: web.Request) -> str | None:
     if request.content_type.lower() != "application/json":
         return json_text(body.decode("utf-8", "replace"))
     try:
-        return json_text(json.loads(body))
-    except (ValueError, RecursionError) as exc:
+        return json_text(parsed_json(body.decode("utf-8-sig")))
+    except ValueError as exc:
         raise ArgumentError(f"Could not parse JSON content: {exc}") from exc

@@ -236,7 +236,9 @@ def read_continuation_token(token: str) -> tuple[str, str]:
     try:
         text = base64.b64decode(token, validate=True).decode(errors="replace")
         value: Mapping[str, Any] = json.loads(text)
-        return str(value["NextPartitionKey"]), str(value["NextRowKey"] or "")
+        after = str(value["NextPartitionKey"]), str(value["NextRowKey"] or "")
+        "".join(after).encode()  # half a surrogate pair is no key of a row
+        return after
     except (ValueError, KeyError, TypeError, RecursionError) as exc:
         raise ValueError(
             f"Unexpected character encountered while parsing value: {text[:1]}."
