@@ -34,11 +34,12 @@ from localhost.web.answers import (
 )
 from localhost.web.entities import EntityCalls
 from localhost.web.filters import filter_of, is_true
-from localhost.web.requests import raw_target
+from localhost.web.requests import raw_path, raw_target
 
 log = logging.getLogger(__name__)
 
 ANSWER_LIMIT_S = 100.0  # a client has given up by then
+_METHODS = frozenset({"GET", "POST", "PUT", "DELETE", "OPTIONS"})  # others: 404
 _VERDICTS = {Verdict.ACCEPTED: 202, Verdict.UNKNOWN: 404, Verdict.GONE: 410}
 
 
@@ -79,6 +80,8 @@ class Management:
         self, request: web.Request, path: str, by_rpc: bool
     ) -> web.Response:
         """Answer a request; ``path`` is percent-encoded, below the API's base."""
+        if not by_rpc and request.method not in _METHODS:
+            return web.Response(status=404)
         query = query_of(raw_target(request).partition("?")[2])
         if not by_rpc and not self._is_allowed(request, query):
             return web.Response(status=401)
@@ -103,7 +106,7 @@ class Management:
             "401 for %s %s: %s. Take the whole URL of the answer to the start, in"
             " quotes: without them a shell cuts it at the first '&'.",
             request.method,
-            request.path,
+            raw_path(request),
             "its 'code' is not this host's" if shown else "it has no 'code'",
         )
         return False
