@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import signal
 import statistics
 import sys
 import tempfile
@@ -31,6 +32,8 @@ DONE, FAULT, INTERRUPTED = 0, 1, 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure or profile; 0 when every group gave its figures, whatever they are."""
     options = _parser().parse_args(arguments)
+    # Whoever ends us ends what we have started: SIGTERM goes the way of Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if options.command == "profile":
             return asyncio.run(_profile(options.format))

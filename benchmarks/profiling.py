@@ -47,8 +47,10 @@ async def profile(ground: Ground, load: str, *, form: str, file: Path) -> None:
     command = [find_py_spy(), "record", "--threads", "--rate", str(SAMPLES_PER_S)]
     command += ["--format", form, "--output", str(file), "--"]
     async with ground.host(QUICKSTART, below=command) as host:
-        await LOADS[load](host)
-        _end_children(host.process)
+        try:
+            await LOADS[load](host)
+        finally:
+            _end_children(host.process)
         await has_ended(host.process, WRITE_LIMIT_S)
         _must_be_written(file, host.process)
 
