@@ -8,7 +8,8 @@ from typing import Literal
 from localhost.app.bindings import DURABLE_CLIENTS
 from localhost.app.manifest import Binding, Function, FunctionApp
 from localhost.app.worker import Worker
-from localhost.durable.program import HTTP_ACTIVITY, Kind
+from localhost.durable.execution import Kind
+from localhost.durable.program import HTTP_ACTIVITY
 from localhost.errors import HostError
 from localhost.outcome import Outcome, Raised
 
@@ -79,7 +80,8 @@ class DurableFunctions:
     ) -> Outcome:
         function = self._worker.find(_WORKER_KIND[kind], name)
         if function is None:
-            message = f"{kind.title()} function '{name}' does not exist."
+            what = f"{kind.title()} function '{name}'"
+            message = f"{what} failed: {what} does not exist."
             return Raised(type_name="", message=message, traceback="")
         return await self._invoke(function, text, instance_id)
 

@@ -18,8 +18,8 @@ from localhost.console import function_lines
 from localhost.durable.activities import Activities
 from localhost.durable.client import Client
 from localhost.durable.entities import Entities
+from localhost.durable.execution import Rules
 from localhost.durable.orchestrations import Orchestrations
-from localhost.durable.program import Rules
 from localhost.durable.pump import Pump
 from localhost.errors import UnavailableError
 from localhost.front import Front

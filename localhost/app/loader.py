@@ -5,9 +5,13 @@ Everything that does not change from call to call is found out here, once.
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 import logging
+import os
+import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -113,6 +117,25 @@ def load_function(function: Function, modules: AppModules) -> LoadedFunction:
         http_output=_http_output(function),
         has_return=len(named) < len(function.bindings),
     )
+
+
+def import_durable_sdk() -> None:
+    """Import azure-functions-durable where there is no host.json.
+
+    At its import it reads that file of the working folder, and fails at comments,
+    which the real host allows. An app without the SDK is none of our business.
+    """
+    if "azure.durable_functions" in sys.modules:
+        return
+    folder = os.getcwd()
+    with tempfile.TemporaryDirectory() as empty:
+        os.chdir(empty)
+        try:
+            importlib.import_module("azure.durable_functions")
+        except ImportError:
+            _logger.debug("azure-functions-durable is not installed", exc_info=True)
+        finally:
+            os.chdir(folder)
 
 
 def settle_codec_notice() -> None:

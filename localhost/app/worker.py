@@ -21,7 +21,12 @@ from typing import Any, Generic, Literal, TypeVar
 import azure.functions as func
 
 from localhost.app.invocation import Invocation, OutValue, current_invocation
-from localhost.app.loader import LoadedFunction, load_function, settle_codec_notice
+from localhost.app.loader import (
+    LoadedFunction,
+    import_durable_sdk,
+    load_function,
+    settle_codec_notice,
+)
 from localhost.app.manifest import Function, FunctionApp, FunctionFault
 from localhost.app.modules import AppModules
 from localhost.app.signature import FunctionLoadError
@@ -112,6 +117,7 @@ class Worker:
         them is called, it fails with the same fault.
         """
         self._modules.install()
+        import_durable_sdk()
         settle_codec_notice()
         faults = []
         for function in self._app.functions:

@@ -86,27 +86,25 @@ def event_of(outcome: Outcome, scheduled: HistoryEvent, *, now: str) -> HistoryE
     if isinstance(outcome, Returned):
         fields["Result"] = outcome.value
         return HistoryEvent(type=EventType.TaskCompleted, timestamp=now, fields=fields)
-    fields["Reason"] = (
-        f"Activity function '{scheduled['Name']}' failed: {what_of(outcome)}"
-    )
-    fields["Details"] = details_of(outcome)
+    if outcome.type_name:
+        name, what = scheduled["Name"], f" {outcome.type_name}: {outcome.message}"
+        fields["Reason"] = f"Activity function '{name}' failed: {what}"
+        fields["Details"] = details_of(outcome)
+    else:  # the host itself could not do it, and says so
+        fields["Reason"] = outcome.message
+        fields["Details"] = (
+            f"Unhandled exception while executing task: {outcome.message}"
+        )
     return HistoryEvent(type=EventType.TaskFailed, timestamp=now, fields=fields)
-
-
-def what_of(raised: Raised) -> str:
-    """Return what was raised, as the extension cuts it out of the worker's answer."""
-    if not raised.type_name:
-        return raised.message  # the host itself says why there was no call
-    return f" {raised.type_name}: {raised.message}"
 
 
 def details_of(raised: Raised) -> str:
     """Return a failure as .NET serialises it, which is what an orchestrator sees."""
-    what = what_of(raised).strip()
+    what = f"{raised.type_name}: {raised.message}"
     exception = {
         "$type": "System.Exception, System.Private.CoreLib",
         "ClassName": "System.Exception",
-        "Message": what_of(raised),
+        "Message": f" {what}",
         "Data": None,
         "InnerException": {
             "$type": "Microsoft.Azure.WebJobs.Script.Workers.Rpc.RpcException,"

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
-from localhost.durable.entities import entity_state
-from localhost.durable.program import Rules
+from localhost.durable.entity import entity_state
+from localhost.durable.execution import Rules
 from localhost.errors import (
     ArgumentError,
     ConflictError,

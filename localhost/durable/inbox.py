@@ -44,6 +44,7 @@ class _Known:
     """What the history, and the messages taken so far, say."""
 
     is_pending: bool = False
+    parent: object = None
     execution_id: str | None = None
     is_started: bool = False
     is_finished: bool = False
@@ -58,6 +59,7 @@ class _Known:
                 self.requests.add(request_id_of(event["Input"]))
         elif event.type is EventType.ExecutionStarted:
             self.is_started = True
+            self.parent = event["ParentInstance"]
             self.execution_id = event["OrchestrationInstance"]["ExecutionId"]
         elif event.type is EventType.ExecutionCompleted:
             self.is_finished = True
@@ -126,11 +128,15 @@ def _sort(item: Received, inbox: Inbox, known: _Known) -> None:
 def _sort_start(
     item: Received, message: TaskMessage, inbox: Inbox, known: _Known
 ) -> None:
-    """Take a start unless the history, of this or a later execution, has it already."""
-    if known.is_started and message.execution_id == known.execution_id:
+    """Take a start unless the execution that it asks for has begun already.
+
+    A start under the id of an instance that runs takes its place. A child that went on
+    under a new execution is known by the place of its parent that started it.
+    """
+    parent = message.event["ParentInstance"]
+    is_same = known.is_started and message.execution_id == known.execution_id
+    if is_same or (parent is not None and parent == known.parent):
         return _drop(item, inbox, "it came before")
-    if known.is_started and not known.is_finished:
-        return _drop(item, inbox, "the instance runs already")
     known.is_finished = False
     known.scheduled.clear()
     known.requests.clear()

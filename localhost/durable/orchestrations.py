@@ -5,26 +5,29 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
 
+from localhost.durable.execution import Rules
+from localhost.durable.in_hand import (
+    InHand,
+    change_of,
+    start_of,
+    turn_time,
+    without_large_input,
+)
 from localhost.durable.inbox import Inbox, sort_messages, verdict_on_start
 from localhost.durable.outbox import Sender
-from localhost.durable.program import Rules
 from localhost.durable.sdk import context_body, failed_state, state_of
 from localhost.durable.turn import Turn, decide
-from localhost.history import EventType, HistoryEvent, Status
+from localhost.history import EventType, HistoryEvent
 from localhost.outcome import Outcome
-from localhost.records import Instance, TaskMessage, dumps
+from localhost.records import TaskMessage, dumps
 from localhost.taskhub.hub import (
-    LARGEST_VALUE_CHARS,
     Checkpoint,
-    InstanceChange,
     LostHistoryError,
     Received,
     Stored,
     TaskHub,
 )
-from localhost.timestamps import to_ticks
 
 log = logging.getLogger(__name__)
 
@@ -33,55 +36,6 @@ Invoke = Callable[[str, str, str], Awaitable[Outcome]]
 
 LONGEST_PAUSE_S = 600
 MOST_IN_HAND = 2_000
-
-
-@dataclass(kw_only=True)
-class InHand:
-    """A history kept in memory; checked by its ETag when it is written.
-
-    ``texts`` are the events as a function receives them. ``is_row_sure`` says that the
-    instance's row has been written with this history (``custom_status`` with what),
-    ``is_row_behind`` that it does not know yet that the execution ended.
-    """
-
-    execution_id: str | None = None
-    events: list[HistoryEvent] = field(default_factory=list)
-    texts: list[str] = field(default_factory=list)
-    etag: str | None = None
-    is_row_sure: bool = False
-    is_row_behind: bool = False
-    custom_status: str | None = None
-
-    @classmethod
-    def of(cls, stored: Stored) -> InHand:
-        """Take a history as it was read from the storage."""
-        in_hand = cls(execution_id=stored.execution_id, etag=stored.etag)
-        in_hand.add(stored.events)
-        return in_hand
-
-    def add(self, events: Sequence[HistoryEvent]) -> None:
-        """Append events that are stored now."""
-        self.events.extend(events)
-        self.texts.extend(dumps(event.to_wire()) for event in events)
-
-    def compare(self, row: Instance | None) -> None:
-        """See whether the instance's row says what the history says.
-
-        A crash after a history was written may have left its row behind.
-        """
-        if row is None or row.execution_id != self.execution_id:
-            return
-        is_over = any(e.type is EventType.ExecutionCompleted for e in self.events)
-        was_rewound = any(e.type is EventType.GenericEvent for e in self.events)
-        self.custom_status = row.custom_status
-        self.is_row_behind = is_over and not row.status.is_terminal
-        self.is_row_sure = not self.is_row_behind and (
-            row.status is not Status.PENDING or was_rewound
-        )
-
-    def restart(self) -> None:
-        """Forget the events of an execution that another one follows."""
-        self.events, self.texts = [], []
 
 
 class Orchestrations:
@@ -235,6 +189,9 @@ class Orchestrations:
         await self._commit(instance_id, in_hand, turn, outbox, inbox.taken)
         if turn.fault is not None:
             log.error("%s: %s", instance_id, turn.fault)
+        if turn.finished is not None:
+            name = start_of([*in_hand.events, *events])["Name"]
+            log.info("%s: %s %s", instance_id, name, turn.finished.status.value)
 
     async def _decide(
         self,
@@ -244,7 +201,7 @@ class Orchestrations:
         sender: Sender,
     ) -> Turn:
         """Call the function with the whole history and decide what follows."""
-        started = _started([*in_hand.events, *new])
+        started = start_of([*in_hand.events, *new])
         name = started["Name"]
         unknown = self._rules.unknown("orchestrator", name)
         if unknown is not None:
@@ -274,9 +231,9 @@ class Orchestrations:
         outbox: Sequence[TaskMessage],
         received: Sequence[Received],
     ) -> None:
-        started = _started([*in_hand.events, *turn.events])
+        started = start_of([*in_hand.events, *turn.events])
         if in_hand.events:
-            started = _without_large_input(started)
+            started = without_large_input(started)
         execution_id = started["OrchestrationInstance"]["ExecutionId"]
         is_whole = not in_hand.is_row_sure or not in_hand.events
         change = change_of(
@@ -317,7 +274,7 @@ class Orchestrations:
         is_over = any(e.type is EventType.ExecutionCompleted for e in in_hand.events)
         if not in_hand.is_row_behind or not is_over:
             return
-        started = _without_large_input(_started(in_hand.events))
+        started = without_large_input(start_of(in_hand.events))
         change = change_of(
             in_hand.events,
             started=started,
@@ -328,60 +285,9 @@ class Orchestrations:
         await self._hub.instances.change(instance_id, change)
 
 
-def change_of(
-    events: Sequence[HistoryEvent],
-    *,
-    started: HistoryEvent | None,
-    execution_id: str,
-    custom_status: str | None,
-    now: str,
-) -> InstanceChange:
-    """Return what events say of their instance's row."""
-    change = InstanceChange(
-        execution_id=execution_id,
-        updated_at=events[-1].timestamp,
-        custom_status=custom_status,
-        started=started,
-    )
-    for event in events:
-        if event.type is EventType.ExecutionSuspended:
-            change = replace(change, status=Status.SUSPENDED, output=event["Reason"])
-        elif event.type is EventType.ExecutionResumed:
-            change = replace(change, status=Status.RUNNING, output=event["Reason"])
-        elif event.type is EventType.ExecutionCompleted:
-            change = replace(
-                change,
-                status=event["OrchestrationStatus"],
-                output=event["Result"],
-                completed_at=now,
-            )
-    return change
-
-
-def _without_large_input(started: HistoryEvent) -> HistoryEvent:
-    """Leave a large input to the blob whose address the row has already."""
-    input_ = started["Input"]
-    if not isinstance(input_, str) or len(input_) <= LARGEST_VALUE_CHARS // 2:
-        return started
-    return replace(started, fields={**started.fields, "Input": None})
-
-
-def turn_time(events: Sequence[HistoryEvent], now: str) -> str:
-    """Return when a turn takes place: never before a timer that has fired in it.
-
-    User code compares the two, and clocks differ by some microseconds.
-    """
-    times: list[str] = [e["FireAt"] for e in events if e.type is EventType.TimerFired]
-    return max([now, *times], key=to_ticks)
-
-
-def _started(events: Sequence[HistoryEvent]) -> HistoryEvent:
-    return next(e for e in events if e.type is EventType.ExecutionStarted)
-
-
 def _sender(instance_id: str, events: Sequence[HistoryEvent]) -> Sender:
     turns = sum(event.type is EventType.OrchestratorStarted for event in events)
-    started = _started(events)
+    started = start_of(events)
     return Sender(
         instance_id=instance_id,
         execution_id=started["OrchestrationInstance"]["ExecutionId"],

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from localhost.durable.program import Execution
+from localhost.durable.execution import Execution
 from localhost.durable.replay import Finished, Replay, Scheduled
 from localhost.history import EventType, HistoryEvent, Status
 from localhost.records import TaskMessage

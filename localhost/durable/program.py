@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
-from uuid import NAMESPACE_URL, uuid5
+from typing import Any
 
-from localhost.durable.replay import Promise, Replay, Scheduled, begin
+from localhost.durable.execution import Execution, Kind, RefusedError, Rules
+from localhost.durable.promises import Promise, begin
+from localhost.durable.replay import Replay, Scheduled
 from localhost.durable.sdk import OrchestratorState
 from localhost.history import EventType, HistoryEvent
 from localhost.records import dumps
@@ -30,55 +31,7 @@ _ENTITY_REQUEST = (
 _LONGEST_RETRY_MS = 6 * 86_400_000.0
 _FAILURES = (EventType.TaskFailed, EventType.SubOrchestrationInstanceFailed)
 
-Kind = Literal["activity", "orchestrator", "entity"]
 Action = Mapping[str, Any]
-
-
-class RefusedError(Exception):
-    """The program asks for what cannot be; the text becomes the instance's failure."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rules:
-    """What the app and its host.json allow.
-
-    ``unknown`` returns None for a function that exists, else the text that says what
-    there is instead.
-    """
-
-    unknown: Callable[[Kind, str], str | None]
-    store_inputs: bool = False
-    max_actions: int = 100_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Execution:
-    """Which execution it is: ids, name, and the instance it works for, if any."""
-
-    instance_id: str
-    execution_id: str
-    name: str
-    parent_id: str | None = None
-
-    @classmethod
-    def of(cls, started: HistoryEvent) -> Execution:
-        """Read it from the event that started it."""
-        target, parent = started["OrchestrationInstance"], started["ParentInstance"]
-        return cls(
-            instance_id=target["InstanceId"],
-            execution_id=target["ExecutionId"],
-            name=started["Name"],
-            parent_id=parent and parent["OrchestrationInstance"]["InstanceId"],
-        )
-
-    def derived_id(self, number: int, use: str) -> str:
-        """Return an id (32 hex digits) that this execution's action always gets.
-
-        A turn that runs again after a crash sends the same ids, so that whoever got
-        the first message knows the second.
-        """
-        place = f"{self.instance_id}|{self.execution_id}|{number}|{use}"
-        return uuid5(NAMESPACE_URL, place).hex
 
 
 @dataclass

@@ -18,13 +18,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from localhost.compat import TaskGroup, timeout
+from localhost.durable.polling import SHORTEST_PAUSE_S, Poll
 from localhost.errors import UnavailableError
 from localhost.taskhub.hub import LOCK_S, Received, TaskHub
 
 log = logging.getLogger(__name__)
 
 LARGEST_BATCH = 32
-SHORTEST_PAUSE_S = 0.05
 LONGEST_RETRY_S = 60
 # Items are looked over this often, and renewed when a third of the lock has gone.
 RENEWAL_PASS_S = LOCK_S / 6
@@ -82,7 +82,7 @@ class Pump:
         self._since_s: dict[str, float] = {}
         self._running = 0
         self._reserved = 0
-        self._polls: dict[str, _Poll] = {}
+        self._polls: dict[str, Poll] = {}
         self._group: TaskGroup | None = None
         self._is_taking = True
         self.drained = asyncio.Event()
@@ -103,7 +103,7 @@ class Pump:
         """Begin to take messages of a queue."""
         if queue in self._polls:
             return
-        poll = self._polls[queue] = _Poll(queue)
+        poll = self._polls[queue] = Poll(queue)
         self._hub.attach(queue, self)
         if self._group is not None:
             self._start_polling(poll)
@@ -155,11 +155,11 @@ class Pump:
     def _in_hand(self) -> int:
         return len(self._held) + self._reserved
 
-    def _start_polling(self, poll: _Poll) -> None:
+    def _start_polling(self, poll: Poll) -> None:
         assert self._group is not None
         self._group.create_task(self._poll(poll), name=f"{self._name} {poll.queue}")
 
-    async def _poll(self, poll: _Poll) -> None:
+    async def _poll(self, poll: Poll) -> None:
         """Take messages as long as there is room for them; wait longer and longer."""
         while not poll.stop.is_set() and self._is_taking:
             count = min(LARGEST_BATCH, self._capacity() - self._in_hand())
@@ -176,7 +176,7 @@ class Pump:
             else:
                 poll.pause_s = min(poll.pause_s * 2, self._longest_pause_s)
 
-    async def _receive(self, poll: _Poll, count: int) -> list[Received]:
+    async def _receive(self, poll: Poll, count: int) -> list[Received]:
         """Receive to the end, so that no message stays locked unseen."""
         try:
             return await self._hub.receive(poll.queue, count)
@@ -294,6 +294,9 @@ class Pump:
         """Renew the lock of everything in hand when a third of it has gone."""
         while True:
             await asyncio.sleep(RENEWAL_PASS_S)
+            for lane in list(self._lanes.values()):
+                if not lane.is_running:
+                    lane.waiting = [i for i in lane.waiting if self._may_wait(i)]
             soon_s = time.monotonic() + LOCK_S * 2 / 3
             due = [i for i in self._held.values() if i.locked_until_s <= soon_s]
             await asyncio.gather(*(self._renew(item) for item in due))
@@ -338,36 +341,3 @@ class Pump:
         if self._group is None:
             raise RuntimeError("the pump does not run")
         return self._group.create_task(work, name=name)
-
-
-class _Poll:
-    """When a queue is looked at next."""
-
-    def __init__(self, queue: str) -> None:
-        self.queue = queue
-        self.stop = asyncio.Event()
-        self.wake = asyncio.Event()
-        self.pause_s = SHORTEST_PAUSE_S
-        self._due_s: list[float] = []
-
-    def expect(self, at_s: float) -> None:
-        """Look at the queue at a time (``time.monotonic``), whatever the pause is."""
-        self._due_s.append(at_s)
-        self.wake.set()
-
-    async def wait(self) -> bool:
-        """Wait for the pause, or until a message is expected; True for the latter."""
-        end_s = time.monotonic() + self.pause_s
-        while not self.stop.is_set():
-            self.wake.clear()
-            due_s = min(self._due_s, default=end_s)
-            now_s = time.monotonic()
-            if min(due_s, end_s) <= now_s:
-                break
-            with contextlib.suppress(asyncio.TimeoutError):
-                async with timeout(min(due_s, end_s) - now_s):
-                    await self.wake.wait()
-        now_s = time.monotonic()
-        was_expected = any(at_s <= now_s for at_s in self._due_s)
-        self._due_s = [at_s for at_s in self._due_s if at_s > now_s]
-        return was_expected

@@ -9,10 +9,11 @@ What the program scheduled and the history does not know yet is new.
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Coroutine, Generator, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from localhost.durable.promises import Promise, begin
 from localhost.history import EventType, HistoryEvent, Status
 from localhost.records import json_object
 
@@ -36,54 +37,6 @@ _ACTION = {
 
 class NonDeterministicError(Exception):
     """The code no longer schedules what the history says it scheduled."""
-
-
-class Promise:
-    """An answer that is still to come; awaiting it suspends the program."""
-
-    __slots__ = ("_then", "is_done", "value")
-
-    def __init__(self) -> None:
-        self.is_done = False
-        self.value: Any = None
-        self._then: list[Callable[[], None]] = []
-
-    def resolve(self, value: Any = None) -> None:
-        """Give the answer and let everything go on that waited for it."""
-        if self.is_done:
-            return
-        self.is_done, self.value = True, value
-        waiting, self._then = self._then, []
-        for go_on in waiting:
-            go_on()
-
-    def then(self, go_on: Callable[[], None]) -> None:
-        """Call ``go_on`` once the answer is there."""
-        if self.is_done:
-            go_on()
-        else:
-            self._then.append(go_on)
-
-    def __await__(self) -> Generator[Promise, None, Any]:
-        if not self.is_done:
-            yield self
-        return self.value
-
-
-def begin(work: Coroutine[Promise, None, Any]) -> Promise:
-    """Run a coroutine to its first open promise; the result resolves to its value."""
-    result = Promise()
-
-    def step() -> None:
-        try:
-            awaited = work.send(None)
-        except StopIteration as stop:
-            result.resolve(stop.value)
-        else:
-            awaited.then(step)
-
-    step()
-    return result
 
 
 @dataclass(frozen=True, kw_only=True)

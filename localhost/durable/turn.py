@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from localhost.durable.execution import Execution, RefusedError, Rules
 from localhost.durable.outbox import Sender, messages
-from localhost.durable.program import Execution, Program, RefusedError, Rules
+from localhost.durable.program import Program
 from localhost.durable.replay import (
     Finished,
     NonDeterministicError,

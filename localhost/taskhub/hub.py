@@ -13,7 +13,6 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Protocol
 
 from localhost.errors import ConflictError, HostError, PreconditionError
 from localhost.records import Instance, TaskMessage
@@ -26,6 +25,7 @@ from localhost.taskhub.histories import (
     Stored,
 )
 from localhost.taskhub.instances import Filter, InstancePage, Instances
+from localhost.taskhub.outlet import Outlet
 from localhost.taskhub.partitions import Partitions
 from localhost.taskhub.queues import Queues, Received, hidden_for_s
 from localhost.taskhub.rows import LARGEST_VALUE_CHARS, InstanceChange
@@ -51,25 +51,6 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 LOCK_S = 5  # how soon a killed host's work returns; renewed at a third of it
-
-
-class Outlet(Protocol):
-    """Who works on a queue's messages in this process."""
-
-    def reserve(self, queue: str) -> bool:
-        """Keep a place for a message that is about to be put, if it can begin now.
-
-        ``offer`` takes the place; ``release`` gives it back when nothing comes.
-        """
-
-    def release(self, queue: str) -> None:
-        """Give back a reserved place."""
-
-    def offer(self, item: Received) -> None:
-        """Take a message that this process has put hidden, and so owns."""
-
-    def expect(self, queue: str, in_s: float) -> None:
-        """Look at a queue in so many seconds: a message appears there then."""
 
 
 class TaskHub:

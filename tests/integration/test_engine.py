@@ -20,7 +20,7 @@ import pytest
 from azure.durable_functions.models.utils import http_utils
 
 from localhost.durable.client import Client
-from localhost.durable.program import Rules
+from localhost.durable.execution import Rules
 from localhost.history import EventType
 from localhost.host import run_host
 from localhost.keys import webhook_key

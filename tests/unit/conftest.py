@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from localhost.durable.execution import Kind, Rules
 from localhost.durable.outbox import Sender
-from localhost.durable.program import Kind, Rules
 from localhost.durable.sdk import OrchestratorState
 from localhost.durable.turn import Turn, decide
 from localhost.history import EventType, HistoryEvent

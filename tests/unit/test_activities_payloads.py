@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from localhost.durable.activities import argument_of, details_of, event_of, what_of
+from localhost.durable.activities import argument_of, details_of, event_of
 from localhost.history import HistoryEvent
 from localhost.outcome import Outcome, Raised, Returned
 
@@ -66,13 +66,14 @@ def test_reason_names_function_and_error(event: Event) -> None:
     assert "Activity function 'Hello' failed:  ValueError: boom: é" == failed["Reason"]
 
 
-def test_activity_that_is_gone_has_no_type() -> None:
-    """The host's own text stands without a type before it."""
-    gone = Raised(
-        type_name="", message="Activity function 'X' does not …", traceback=""
-    )
+def test_what_the_host_could_not_do_is_said_bare(event: Event) -> None:
+    """The host's own text stands without a prefix, in reason and details."""
+    gone = Raised(type_name="", message="there is no answer", traceback="")
 
-    assert "Activity function 'X' does not …" == what_of(gone)
+    failed = answer(event, gone)
+
+    assert "there is no answer" == failed["Reason"]
+    assert failed["Details"].endswith(": there is no answer")
 
 
 def test_details_are_an_exception_of_net() -> None:

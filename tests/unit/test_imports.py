@@ -50,7 +50,10 @@ ALLOWED = {
         "durable.client",
     ),
     # the wiring
-    "functions": ("app", "durable.program", "errors", "outcome"),
+    "functions": (
+        *("app", "durable.execution", "durable.program"),
+        *("errors", "outcome"),
+    ),
     "console": ("app", "web.routes"),
     "front": (
         *("app", "durable.client", "web"),

@@ -252,15 +252,25 @@ def test_start_that_comes_again_is_dropped(
     assert DROPPED == told(sort_messages(running, [received(started())]))
 
 
-def test_start_of_a_running_instance_is_dropped(
+def test_start_under_the_id_of_a_running_instance_takes_its_place(
     running: Stored, started: Event, received: Receive
 ) -> None:
-    """Another execution does not begin while one runs."""
+    """A caller who may override, or a parent that gives the id, gets its execution."""
     start = received(started(execution="e2"), execution="e2")
+    late = received(started(execution="e2"), execution="e2")
 
-    inbox = sort_messages(running, [start])
+    assert (1, 1, 0) == told(sort_messages(running, [start, late]))
 
-    assert ["ExecutionStarted: the instance runs already"] == inbox.reasons
+
+def test_child_that_went_on_under_a_new_execution_is_not_started_again(
+    started: Event, received: Receive
+) -> None:
+    """The place in the parent tells that its start came before."""
+    parent = {"Name": "P", "TaskScheduleId": 3}
+    history = stored(started(execution="e2", ParentInstance=parent))
+    again = received(started(execution="e1", ParentInstance=parent), execution="e1")
+
+    assert DROPPED == told(sort_messages(history, [again]))
 
 
 def test_start_over_an_ended_instance_is_taken(

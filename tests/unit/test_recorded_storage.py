@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from localhost.durable.orchestrations import change_of
+from localhost.durable.execution import Rules
+from localhost.durable.in_hand import change_of
 from localhost.durable.outbox import Sender
-from localhost.durable.program import Rules
 from localhost.durable.sdk import state_of
 from localhost.durable.turn import decide
 from localhost.history import SCHEDULES, EventType, HistoryEvent

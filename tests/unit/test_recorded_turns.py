@@ -17,8 +17,8 @@ import azure.durable_functions as df
 import pytest
 from azure.durable_functions import RetryOptions
 
+from localhost.durable.execution import Kind, Rules
 from localhost.durable.outbox import Sender
-from localhost.durable.program import Kind, Rules
 from localhost.durable.sdk import context_body, state_of
 from localhost.durable.turn import Turn, decide
 from localhost.history import SCHEDULES, EventType, HistoryEvent

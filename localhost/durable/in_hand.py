@@ -1,0 +1,112 @@
+"""Histories kept in memory, and what they say of their instances' rows; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from localhost.history import EventType, HistoryEvent, Status
+from localhost.records import Instance, dumps
+from localhost.taskhub.hub import LARGEST_VALUE_CHARS, InstanceChange, Stored
+from localhost.timestamps import to_ticks
+
+
+@dataclass(kw_only=True)
+class InHand:
+    """A history kept in memory; checked by its ETag when it is written.
+
+    ``texts`` are the events as a function receives them. ``is_row_sure`` says that the
+    instance's row has been written with this history (``custom_status`` with what),
+    ``is_row_behind`` that it does not know yet that the execution ended.
+    """
+
+    execution_id: str | None = None
+    events: list[HistoryEvent] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    etag: str | None = None
+    is_row_sure: bool = False
+    is_row_behind: bool = False
+    custom_status: str | None = None
+
+    @classmethod
+    def of(cls, stored: Stored) -> InHand:
+        """Take a history as it was read from the storage."""
+        in_hand = cls(execution_id=stored.execution_id, etag=stored.etag)
+        in_hand.add(stored.events)
+        return in_hand
+
+    def add(self, events: Sequence[HistoryEvent]) -> None:
+        """Append events that are stored now."""
+        self.events.extend(events)
+        self.texts.extend(dumps(event.to_wire()) for event in events)
+
+    def compare(self, row: Instance | None) -> None:
+        """See whether the instance's row says what the history says.
+
+        A crash after a history was written may have left its row behind.
+        """
+        if row is None or row.execution_id != self.execution_id:
+            return
+        is_over = any(e.type is EventType.ExecutionCompleted for e in self.events)
+        was_rewound = any(e.type is EventType.GenericEvent for e in self.events)
+        self.custom_status = row.custom_status
+        self.is_row_behind = is_over and not row.status.is_terminal
+        self.is_row_sure = not self.is_row_behind and (
+            row.status is not Status.PENDING or was_rewound
+        )
+
+    def restart(self) -> None:
+        """Forget the events of an execution that another one follows."""
+        self.events, self.texts = [], []
+
+
+def change_of(
+    events: Sequence[HistoryEvent],
+    *,
+    started: HistoryEvent | None,
+    execution_id: str,
+    custom_status: str | None,
+    now: str,
+) -> InstanceChange:
+    """Return what events say of their instance's row."""
+    change = InstanceChange(
+        execution_id=execution_id,
+        updated_at=events[-1].timestamp,
+        custom_status=custom_status,
+        started=started,
+    )
+    for event in events:
+        if event.type is EventType.ExecutionSuspended:
+            change = replace(change, status=Status.SUSPENDED, output=event["Reason"])
+        elif event.type is EventType.ExecutionResumed:
+            change = replace(change, status=Status.RUNNING, output=event["Reason"])
+        elif event.type is EventType.ExecutionCompleted:
+            change = replace(
+                change,
+                status=event["OrchestrationStatus"],
+                output=event["Result"],
+                completed_at=now,
+            )
+    return change
+
+
+def without_large_input(started: HistoryEvent) -> HistoryEvent:
+    """Leave a large input to the blob whose address the row has already."""
+    input_ = started["Input"]
+    if not isinstance(input_, str) or len(input_) <= LARGEST_VALUE_CHARS // 2:
+        return started
+    return replace(started, fields={**started.fields, "Input": None})
+
+
+def turn_time(events: Sequence[HistoryEvent], now: str) -> str:
+    """Return when a turn takes place: never before a timer that has fired in it.
+
+    User code compares the two, and clocks differ by some microseconds.
+    """
+    times: list[str] = [e["FireAt"] for e in events if e.type is EventType.TimerFired]
+    return max([now, *times], key=to_ticks)
+
+
+def start_of(events: Sequence[HistoryEvent]) -> HistoryEvent:
+    """Return the event that started the execution."""
+    return next(e for e in events if e.type is EventType.ExecutionStarted)
