@@ -90,6 +90,13 @@ def test_each_invocation_has_one_line(session: Session) -> None:
     assert orchestrator + (activity + orchestrator) * 3 == found
 
 
+def test_the_end_of_an_instance_has_one_line(session: Session) -> None:
+    """Invocations alone do not tell the last turn from the others."""
+    line = f"{session.instance_id}: HelloOrchestrator Completed"
+
+    assert 1 == session.log_lines().count(line)
+
+
 def test_a_line_of_user_code_appears_once(session: Session) -> None:
     """With its time, and without the name of a logger."""
     line = f"Started orchestration with ID = '{session.instance_id}'."
