@@ -283,7 +283,7 @@ def run_step(command: Sequence[str], advice: str, **environment: str) -> None:
 
 
 def usage() -> str:
-    lines = [f"  {name:9}{summary}" for name, (summary, _) in COMMANDS.items()]
+    lines = [f"  {name:13}{summary}" for name, (summary, _) in COMMANDS.items()]
     return "\n".join(["usage: python3 dev.py COMMAND [ARGUMENT ...]", *lines])
 
 
@@ -355,6 +355,10 @@ COMMANDS: dict[str, tuple[str, Callable[[Sequence[str]], int]]] = {
     "start": ("run the app on the local host", module("localhost", "start")),
     "test": ("run the tests with pytest", test),
     "check": ("look at format, lint, types and secrets", check),
+    "conformance": (
+        "hold the local host against the recordings of the real one",
+        module("tests.conformance"),
+    ),
     "bench": ("measure the local host's speed", module("benchmarks")),
     "profile": (
         "draw where the local host's time goes",

@@ -1,0 +1,2 @@
+def main(name: int) -> str:
+    return 'x' * name

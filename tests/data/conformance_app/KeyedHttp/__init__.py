@@ -1,0 +1,4 @@
+
+import azure.functions as func
+def main(req: func.HttpRequest) -> str:
+    return "plain text"

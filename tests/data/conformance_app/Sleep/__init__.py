@@ -1,0 +1,4 @@
+import time
+def main(name):
+    time.sleep(name['s'])
+    return name['v']

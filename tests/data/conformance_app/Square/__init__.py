@@ -1,0 +1,2 @@
+def main(name: int) -> int:
+    return name * name
