@@ -22,6 +22,8 @@ def differences_of_life(
     words: Words,
 ) -> dict[str, list[Difference]]:
     """Return the differences in what was written at the start, later and at the end."""
+    # Partitions are renewed until the very moment in which the host stops.
+    stopped = [each for each in stopped if not _is_renewal(each)]
     phases = {
         "00-host-start": started,
         "29-host-stopping-sigterm": stopped,
@@ -39,6 +41,11 @@ def differences_of_life(
         )
         for name, writes in phases.items()
     }
+
+
+def _is_renewal(write: Write) -> bool:
+    row = write.content
+    return "CurrentOwner" in row and not row.get("IsDraining")
 
 
 def _life(writes: Sequence[Write], words: Words) -> list[Plain]:
