@@ -14,6 +14,7 @@ from localhost.keys import webhook_key
 from localhost.settings import Settings, connection
 from localhost.web import payloads
 from localhost.web.admin import Admin, HostIdentity
+from localhost.web.admission import Admission
 from localhost.web.management import Management
 from localhost.web.routes import RouteTable
 from localhost.web.server import Cors, Server
@@ -57,13 +58,16 @@ class Front:
         )
         self._management = Management(
             client,
-            code=self._code,
+            admission=Admission(
+                code=self._code,
+                hub_name=client.hub_name,
+                leads_here=self._leads_here,
+            ),
             links_query=payloads.universal_query(
                 hub=client.hub_name,
                 connection=settings.durable.connection_name,
                 code=self._code,
             ),
-            connections=self._leads_here,
         )
         self.server = Server(
             address=settings.address,

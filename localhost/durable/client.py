@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum, auto
 
-from localhost.durable.entity import entity_state
+from localhost.durable.entity import EntityState
 from localhost.durable.execution import Rules
 from localhost.errors import (
     ArgumentError,
@@ -22,7 +22,7 @@ from localhost.errors import (
     PreconditionError,
 )
 from localhost.history import EventType, HistoryEvent, Status
-from localhost.records import Instance, TaskMessage, dumps, json_object
+from localhost.records import Instance, TaskMessage, dumps
 from localhost.taskhub.hub import Filter, InstancePage, TaskHub
 
 LONGEST_ID_CHARS = 256
@@ -40,29 +40,6 @@ class Verdict(Enum):
     ACCEPTED = auto()
     UNKNOWN = auto()  # there is no such instance
     GONE = auto()  # it has ended
-
-
-@dataclass(frozen=True, kw_only=True)
-class EntityState:
-    """An entity as its row shows it; ``state`` is any JSON value."""
-
-    name: str
-    key: str
-    exists: bool
-    state: object
-    updated_at: str
-
-    @classmethod
-    def of(cls, row: Instance) -> EntityState:
-        """Read it from the row of its instance."""
-        _, name, key = row.instance_id.split("@", 2)
-        return cls(
-            name=name,
-            key=key,
-            exists=bool(json_object(row.custom_status).get("entityExists")),
-            state=entity_state(row.input),
-            updated_at=row.created_at,
-        )
 
 
 class Client:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from localhost.history import EventType
-from localhost.records import TaskMessage, json_object
+from localhost.records import Instance, TaskMessage, json_object
 from localhost.taskhub.hub import Received, Stored
 from localhost.timestamps import plus_ms, to_ticks
 
@@ -110,6 +110,29 @@ class Entity:
         if result.get("entityState") is not None:
             self.scheduler["state"] = result["entityState"]
         self.scheduler |= rest
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntityState:
+    """An entity as its row shows it; ``state`` is any JSON value."""
+
+    name: str
+    key: str
+    exists: bool
+    state: object
+    updated_at: str
+
+    @classmethod
+    def of(cls, row: Instance) -> EntityState:
+        """Read it from the row of its instance."""
+        _, name, key = row.instance_id.split("@", 2)
+        return cls(
+            name=name,
+            key=key,
+            exists=bool(json_object(row.custom_status).get("entityExists")),
+            state=entity_state(row.input),
+            updated_at=row.created_at,
+        )
 
 
 def in_order(

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from localhost.durable.execution import Execution, Kind, RefusedError, Rules
-from localhost.durable.promises import Promise, begin
+from localhost.durable.promises import Promise, begin, first_of, resolved
 from localhost.durable.replay import Replay, Scheduled
+from localhost.durable.retries import attempts
 from localhost.durable.sdk import OrchestratorState
-from localhost.history import EventType, HistoryEvent
+from localhost.history import EventType
 from localhost.records import dumps
-from localhost.timestamps import from_ticks, plus_ms, to_ticks
+from localhost.timestamps import from_ticks, to_ticks
 
 HTTP_ACTIVITY = "BuiltIn::HttpActivity"
 _HTTP_REQUEST = (
@@ -28,8 +29,6 @@ _ENTITY_REQUEST = (
     "Microsoft.Azure.WebJobs.Extensions.DurableTask.RequestMessage,"
     " Microsoft.Azure.WebJobs.Extensions.DurableTask"
 )
-_LONGEST_RETRY_MS = 6 * 86_400_000.0
-_FAILURES = (EventType.TaskFailed, EventType.SubOrchestrationInstanceFailed)
 
 Action = Mapping[str, Any]
 
@@ -74,7 +73,7 @@ class Program:
             for part in actions:
                 promises = [self._perform(action) for action in part]
                 if promises:
-                    await _first(promises)
+                    await first_of(promises)
             return
         if len(actions) != 1:
             raise RefusedError(
@@ -197,32 +196,13 @@ class Program:
         return self._replay.event_named(action["externalEventName"])
 
     def _retried(self, action: Action, call: Callable[[Action], Promise]) -> Promise:
-        options = action["retryOptions"]
-
-        async def attempts() -> HistoryEvent | None:
-            """Try again after a pause; the last failure waits for a timer due now."""
-            pause_ms = float(options["firstRetryIntervalInMilliseconds"])
-            longest_ms = float(
-                options.get("maxRetryIntervalInMilliseconds") or _LONGEST_RETRY_MS
-            )
-            answer: HistoryEvent | None = None
-            left = int(options["maxNumberOfAttempts"])
-            while left > 0:
-                answer = await call(action)
-                left -= 1
-                if answer is None or answer.type not in _FAILURES:
-                    return answer
-                now = self._replay.now
-                if left == 0:
-                    await self._timer(now)[0]
-                    return answer
-                if pause_ms <= 0:
-                    return answer
-                await self._timer(plus_ms(now, min(pause_ms, longest_ms)))[0]
-                pause_ms *= float(options.get("backoffCoefficient") or 1)
-            return answer
-
-        return begin(attempts())
+        work = attempts(
+            action["retryOptions"],
+            call=lambda: call(action),
+            pause=lambda fire_at: self._timer(fire_at)[0],
+            now=lambda: self._replay.now,
+        )
+        return begin(work)
 
     # Entities
 
@@ -255,7 +235,7 @@ class Program:
         )
         if is_signal:
             self._replay.send(planned)
-            return _done()
+            return resolved()
         return self._replay.ask(planned, request_id)
 
     def _times_for(self, target: str) -> tuple[str, str]:
@@ -284,31 +264,17 @@ class Program:
 
     def _any(self, action: Action) -> Promise:
         promises = [self._perform(inner) for inner in action["compoundActions"]]
-        return begin(_first(promises)) if promises else _done()
+        return begin(first_of(promises)) if promises else resolved()
 
     def _continue_as_new(self, action: Action) -> Promise:
         self.continued_input = dumps(action.get("input"))
         self._replay.continues = True
-        return _done()
+        return resolved()
 
     def _must_exist(self, kind: Kind, name: str) -> None:
         text = self.rules.unknown(kind, name)
         if text is not None:
             raise RefusedError(text)
-
-
-async def _first(promises: list[Promise]) -> None:
-    """Wait for the first of some promises."""
-    first = Promise()
-    for promise in promises:
-        promise.then(first.resolve)
-    await first
-
-
-def _done() -> Promise:
-    promise = Promise()
-    promise.resolve()
-    return promise
 
 
 _ACTIONS: Mapping[int, Callable[[Program, Action], Promise]] = {

@@ -56,3 +56,18 @@ def begin(work: Coroutine[Promise, None, Any]) -> Promise:
 
     step()
     return result
+
+
+async def first_of(promises: list[Promise]) -> None:
+    """Wait for the first of some promises."""
+    first = Promise()
+    for promise in promises:
+        promise.then(first.resolve)
+    await first
+
+
+def resolved() -> Promise:
+    """Return a promise whose answer is there: None."""
+    promise = Promise()
+    promise.resolve()
+    return promise

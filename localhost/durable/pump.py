@@ -18,16 +18,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from localhost.compat import TaskGroup, timeout
+from localhost.durable.held import RENEWAL_PASS_S, Held
 from localhost.durable.polling import SHORTEST_PAUSE_S, Poll
 from localhost.errors import UnavailableError
-from localhost.taskhub.hub import LOCK_S, Received, TaskHub
+from localhost.taskhub.hub import Received, TaskHub
 
 log = logging.getLogger(__name__)
 
 LARGEST_BATCH = 32
 LONGEST_RETRY_S = 60
-# Items are looked over this often, and renewed when a third of the lock has gone.
-RENEWAL_PASS_S = LOCK_S / 6
 LONGEST_WAIT_S = 600.0  # for a message that another one must come before
 
 # Works on the messages of one key, oldest first; returns those that must wait for
@@ -78,8 +77,7 @@ class Pump:
         self._working: set[asyncio.Task[None]] = set()
         self._lanes: dict[str, Lane] = {}
         self._ready: deque[Lane] = deque()
-        self._held: dict[str, Received] = {}
-        self._since_s: dict[str, float] = {}
+        self._held = Held(hub)
         self._running = 0
         self._reserved = 0
         self._polls: dict[str, Poll] = {}
@@ -121,7 +119,7 @@ class Pump:
 
     def is_drained(self, queue: str) -> bool:
         """Whether nothing of a queue is in work or waits here."""
-        return not any(item.queue == queue for item in self._held.values())
+        return not self._held.has_any_of(queue)
 
     # Outlet
 
@@ -194,16 +192,12 @@ class Pump:
 
     def _take(self, item: Received) -> None:
         """Put a message into its lane, or let it renew the copy that is here."""
-        known = self._held.get(item.message_id)
-        if known is not None:
-            known.pop_receipt = item.pop_receipt
-            known.locked_until_s = item.locked_until_s
+        if not self._held.take(item):
             return
         if not self._is_taking or item.queue not in self._polls:
+            self._held.let_go(item)
             self._spawn(self._hub.abandon(item), f"{self._name} give back")
             return
-        self._held[item.message_id] = item
-        self._since_s[item.message_id] = time.monotonic()
         wait_s = item.due_at_s - time.monotonic()
         if wait_s > 0:
             asyncio.get_running_loop().call_later(wait_s, self._enqueue, item)
@@ -211,7 +205,7 @@ class Pump:
             self._enqueue(item)
 
     def _enqueue(self, item: Received) -> None:
-        if self._held.get(item.message_id) is not item:
+        if item not in self._held:
             return  # given back while it waited for its time
         key = self._key(item)
         lane = self._lanes.get(key)
@@ -269,8 +263,7 @@ class Pump:
 
     def _may_wait(self, item: Received) -> bool:
         """Drop what has waited too long for a message that will not come."""
-        waited_s = time.monotonic() - self._since_s.get(item.message_id, 0.0)
-        if waited_s < LONGEST_WAIT_S:
+        if self._held.held_s(item) < LONGEST_WAIT_S:
             return True
         log.warning("%s: an answer to nothing was dropped", self._key(item))
         self._forget(item)
@@ -278,8 +271,7 @@ class Pump:
         return False
 
     def _forget(self, item: Received) -> None:
-        self._held.pop(item.message_id, None)
-        self._since_s.pop(item.message_id, None)
+        self._held.let_go(item)
         self._room.set()
 
     async def _retry_later(self, batch: Sequence[Received]) -> None:
@@ -297,20 +289,7 @@ class Pump:
             for lane in list(self._lanes.values()):
                 if not lane.is_running:
                     lane.waiting = [i for i in lane.waiting if self._may_wait(i)]
-            soon_s = time.monotonic() + LOCK_S * 2 / 3
-            due = [i for i in self._held.values() if i.locked_until_s <= soon_s]
-            await asyncio.gather(*(self._renew(item) for item in due))
-
-    async def _renew(self, item: Received) -> None:
-        try:
-            is_ours = await self._hub.renew(item)
-        except Exception:
-            log.exception("%s: cannot renew a lock", self._name)
-            return
-        if not is_ours and self._held.get(item.message_id) is item:
-            log.debug(
-                "%s: a message of %s was taken by another", self._name, item.queue
-            )
+            await self._held.renew_due()
 
     def _give_back(self, lane: Lane, queue: str) -> None:
         """Make a lane's messages that nobody has begun on visible again."""
@@ -331,8 +310,7 @@ class Pump:
             log.warning("%s: let go; it comes back at the next start", task.get_name())
             task.cancel()
         self.drained.set()
-        rest = list(self._held.values())
-        self._held.clear()
+        rest = self._held.let_go_all()
         await asyncio.gather(
             *(self._hub.abandon(item) for item in rest), return_exceptions=True
         )

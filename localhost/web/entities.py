@@ -11,7 +11,7 @@ from localhost.durable.client import Client, EntityState
 from localhost.errors import ArgumentError
 from localhost.web import payloads
 from localhost.web.answers import continued_after, json_answer, json_text, parsed_json
-from localhost.web.filters import filter_of, is_true
+from localhost.web.queries import filter_of, is_true
 
 
 class EntityCalls:

@@ -7,16 +7,16 @@ bodies are those of the Durable extension 2.13.7.
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import unquote, unquote_plus
+from urllib.parse import unquote
 
 from aiohttp import web
 
+from localhost.compat import timeout
 from localhost.durable.client import Client, Verdict
 from localhost.errors import (
     ArgumentError,
@@ -24,6 +24,7 @@ from localhost.errors import (
 )
 from localhost.history import Status
 from localhost.web import payloads
+from localhost.web.admission import Admission
 from localhost.web.answers import (
     continued_after,
     deleted,
@@ -33,8 +34,8 @@ from localhost.web.answers import (
     json_text,
 )
 from localhost.web.entities import EntityCalls
-from localhost.web.filters import filter_of, is_true
-from localhost.web.requests import raw_path, raw_target
+from localhost.web.queries import filter_of, is_true, number_of, query_of
+from localhost.web.requests import raw_target
 
 log = logging.getLogger(__name__)
 
@@ -58,22 +59,20 @@ Handle = Callable[["Management", Call, list[str]], Awaitable[web.Response]]
 class Management:
     """Answers management requests.
 
-    ``links_query`` is the query that links carry; ``code`` the key that public
-    requests must show; ``connections`` the names that lead to this task hub's storage.
+    ``links_query`` is the query that links carry; ``admission`` says who may ask by
+    the public address.
     """
 
     def __init__(
         self,
         client: Client,
         *,
-        code: str,
+        admission: Admission,
         links_query: str,
-        connections: Callable[[str], bool],
     ) -> None:
         self._client = client
-        self._code = code
+        self._admission = admission
         self._links_query = links_query
-        self._leads_here = connections
         self._entities = EntityCalls(client)
 
     async def handle(
@@ -83,7 +82,7 @@ class Management:
         if not by_rpc and request.method not in _METHODS:
             return web.Response(status=404)
         query = query_of(raw_target(request).partition("?")[2])
-        if not by_rpc and not self._is_allowed(request, query):
+        if not by_rpc and not self._admission.is_allowed(request, query):
             return web.Response(status=401)
         segments = [_decoded(part) for part in path.strip("/").split("/")]
         handle = _route(request.method, segments)
@@ -93,41 +92,11 @@ class Management:
             request=request, origin=f"{request.scheme}://{request.host}", query=query
         )
         try:
-            self._must_lead_here(query)
-            return await asyncio.wait_for(handle(self, call, segments), _limit_s(query))
+            self._admission.must_lead_here(query)
+            async with timeout(_limit_s(query)):
+                return await handle(self, call, segments)
         except (HostError, asyncio.TimeoutError) as exc:
             return error_answer(exc)
-
-    def _is_allowed(self, request: web.Request, query: Mapping[str, str]) -> bool:
-        shown = request.headers.get("x-functions-key") or query.get("code", "")
-        if hmac.compare_digest(shown.encode("utf-8", "replace"), self._code.encode()):
-            return True
-        log.warning(
-            "401 for %s %s: %s. Take the whole URL of the answer to the start, in"
-            " quotes: without them a shell cuts it at the first '&'.",
-            request.method,
-            raw_path(request),
-            "its 'code' is not this host's" if shown else "it has no 'code'",
-        )
-        return False
-
-    def _must_lead_here(self, query: Mapping[str, str]) -> None:
-        hub = query.get("taskhub", "").strip()
-        if hub and not re.fullmatch("[A-Za-z][A-Za-z0-9]{2,44}", hub):
-            raise ArgumentError(
-                "Invalid container name. Check MSDN for more information about valid"
-                " container naming."
-            )
-        if hub and hub.lower() != self._client.hub_name.lower():
-            raise ArgumentError(
-                f"This host works on the task hub '{self._client.hub_name}', not on"
-                f" '{hub}'. Leave taskHub out, or set hubName in host.json."
-            )
-        connection = query.get("connection", "").strip()
-        if connection and not self._leads_here(connection):
-            raise HostError(
-                f"Unable to resolve the Azure Storage connection named '{connection}'."
-            )
 
     # Orchestrators
 
@@ -141,8 +110,8 @@ class Management:
 
     async def _started(self, call: Call, instance_id: str) -> web.Response:
         """Answer a start: with the output if the caller waits for it, else 202."""
-        limit_s = _number(call.query.get("timeout"))
-        interval_s = _number(call.query.get("pollinginterval"))
+        limit_s = number_of(call.query.get("timeout"))
+        interval_s = number_of(call.query.get("pollinginterval"))
         if limit_s is not None and interval_s is not None:
             output = await self._wait(instance_id, limit_s, interval_s)
             if output is not None:
@@ -307,22 +276,6 @@ def _instances_route(method: str, segments: list[str]) -> Handle | None:
     return Management._raise_event if is_event else None
 
 
-def query_of(raw: str) -> dict[str, str]:
-    """Read a query: names lower-cased, values trimmed, repeated ones joined by commas.
-
-    A part without ``=`` has no name and is left out.
-    """
-    query: dict[str, str] = {}
-    for part in raw.split("&"):
-        name, is_named, value = part.partition("=")
-        if not is_named:
-            continue
-        key = unquote_plus(name).strip().lower()
-        value = unquote_plus(value).strip()
-        query[key] = f"{query[key]},{value}" if key in query else value
-    return query
-
-
 def _decoded(segment: str) -> str:
     """Decode a path segment, except for an encoded slash, which stays as it is."""
     return "%2F".join(unquote(part) for part in re.split("%2[Ff]", segment))
@@ -330,12 +283,4 @@ def _decoded(segment: str) -> str:
 
 def _limit_s(query: Mapping[str, str]) -> float:
     """Return how long an answer may take: waiting for an output may take longer."""
-    return ANSWER_LIMIT_S + (_number(query.get("timeout")) or 0.0)
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return value if 0 <= value < 1e9 else None
+    return ANSWER_LIMIT_S + (number_of(query.get("timeout")) or 0.0)

@@ -79,7 +79,7 @@ THIRD_PARTY = {
     "aiohttp": ("taskhub.storage", "web.outgoing"),  # the client
     "yarl": ("taskhub.storage", "web.outgoing"),
     "azure.functions": ("app", "web.triggers"),
-    "dateutil": ("web.filters",),
+    "dateutil": ("web.queries",),
     "async_timeout": ("compat",),
     "taskgroup": ("compat",),
 }

@@ -8,7 +8,7 @@ import pytest
 
 from localhost.durable.client import Filter
 from localhost.history import Status
-from localhost.web.filters import filter_of, is_true
+from localhost.web.queries import filter_of, is_true
 
 
 def test_no_parameters_mean_all() -> None:

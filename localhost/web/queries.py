@@ -1,9 +1,10 @@
-"""Query parameters of a list: which instances are meant; what is absurd is ignored."""
+"""Query parameters of the management API; what is absurd counts as not there."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timezone
+from urllib.parse import unquote_plus
 
 from dateutil import parser
 
@@ -14,6 +15,22 @@ from localhost.timestamps import from_datetime, padded
 DEFAULT_PAGE_SIZE = 100
 LARGEST_PAGE_SIZE = 1_000
 _BY_NUMBER = {str(number): status for status, number in STATUS_NUMBERS.items()}
+
+
+def query_of(raw: str) -> dict[str, str]:
+    """Read a query: names lower-cased, values trimmed, repeated ones joined by commas.
+
+    A part without ``=`` has no name and is left out.
+    """
+    query: dict[str, str] = {}
+    for part in raw.split("&"):
+        name, is_named, value = part.partition("=")
+        if not is_named:
+            continue
+        key = unquote_plus(name).strip().lower()
+        value = unquote_plus(value).strip()
+        query[key] = f"{query[key]},{value}" if key in query else value
+    return query
 
 
 def filter_of(
@@ -61,3 +78,12 @@ def _page_size(text: str | None) -> int:
     except ValueError:
         return DEFAULT_PAGE_SIZE
     return min(number, LARGEST_PAGE_SIZE) if number > 0 else DEFAULT_PAGE_SIZE
+
+
+def number_of(text: str | None) -> float | None:
+    """Return a number of a query that is not absurd, None for any other text."""
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if 0 <= value < 1e9 else None
