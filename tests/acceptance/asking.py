@@ -20,6 +20,7 @@ POLL_S = 0.02
 FINISHED = ("Completed", "Failed", "Terminated")
 GREETINGS = ["Hello Tokyo!", "Hello Seattle!", "Hello London!"]
 
+_JSON = {"Content-Type": "application/json"}
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _by_proxy = urllib.request.build_opener()
 
@@ -37,12 +38,21 @@ class Answer:
 
 
 def ask(
-    url: str, *, method: str = "GET", headers: Mapping[str, str] | None = None
+    url: str,
+    *,
+    method: str = "GET",
+    headers: Mapping[str, str] | None = None,
+    body: Any = None,
 ) -> Answer:
-    """Send a request without a body; a proxy is never asked for this machine."""
+    """Send a request; *body* is sent as JSON, None is no body.
+
+    A proxy is never asked for this machine.
+    """
     is_local = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
     opener = _direct if is_local else _by_proxy
-    request = urllib.request.Request(url, method=method, headers=dict(headers or {}))
+    data = None if body is None else json.dumps(body).encode()
+    sent = {**({} if data is None else _JSON), **(headers or {})}
+    request = urllib.request.Request(url, data, method=method, headers=sent)
     try:
         with opener.open(request, timeout=ANSWER_LIMIT_S) as answer:
             return _read(answer)
