@@ -25,6 +25,7 @@ from localhost.app.loader import (
     LoadedFunction,
     import_durable_sdk,
     load_function,
+    remember_parsed_times,
     settle_codec_notice,
 )
 from localhost.app.manifest import Function, FunctionApp, FunctionFault
@@ -118,6 +119,7 @@ class Worker:
         """
         self._modules.install()
         import_durable_sdk()
+        remember_parsed_times()
         settle_codec_notice()
         faults = []
         for function in self._app.functions:
