@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from localhost.durable.refusals import refuse
 from localhost.history import EventType, HistoryEvent
 from localhost.outcome import Outcome, Raised, Returned
 from localhost.records import TaskMessage, dumps
 from localhost.taskhub.hub import Received, TaskHub
 
-log = logging.getLogger(__name__)
-
 # Calls an activity function: name, input as JSON text, instance id.
 Invoke = Callable[[str, str, str], Awaitable[Outcome]]
-
-LONGEST_PAUSE_S = 600
 
 
 class Activities:
@@ -33,7 +29,7 @@ class Activities:
         for item in items:
             message = item.message
             if message is None or message.event.type is not EventType.TaskScheduled:
-                await self._put_off(item)
+                await refuse(self._hub, item, item.fault or "it is no work item")
                 continue
             await self._hub.send(await self._answer(message))
             self._hub.complete([item])
@@ -52,18 +48,6 @@ class Activities:
             sender=(message.instance_id, message.execution_id),
             episode=-1 if message.episode is None else message.episode,
         )
-
-    async def _put_off(self, item: Received) -> None:
-        pause_s = min(2**item.dequeue_count, LONGEST_PAUSE_S)
-        log.warning(
-            "%s: put off for %d s a message of %s (try %d) that is no work item: %s",
-            item.message_id,
-            pause_s,
-            item.queue,
-            item.dequeue_count,
-            item.fault or (item.message and item.message.event.type.name),
-        )
-        await self._hub.abandon(item, pause_s)
 
 
 def argument_of(input_: str | None) -> str:

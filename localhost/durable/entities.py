@@ -24,6 +24,7 @@ from localhost.taskhub.hub import (
     Received,
     TaskHub,
 )
+from localhost.timestamps import to_ticks
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ class Entities:
         entity = self._in_hand.pop(instance_id, None)
         if entity is None:
             entity = Entity.of(await self._hub.histories.load(instance_id))
-        requests, rest = _told_apart(items)
+        requests, rest = _told_apart(instance_id, items)
         self._hub.complete(rest)
         due, waiting, duplicates = in_order(entity, requests)
         for start in range(0, len(due), self._largest_batch):
@@ -223,15 +224,30 @@ def _answer(result: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**result, "result": "null" if text is None else text}
 
 
-def _told_apart(items: Sequence[Received]) -> tuple[list[Request], list[Received]]:
+def _told_apart(
+    instance_id: str, items: Sequence[Received]
+) -> tuple[list[Request], list[Received]]:
     """Return the requests among some messages, and what is none and is dropped."""
     requests, rest = [], []
     for item in items:
-        is_event = item.message and item.message.event.type is EventType.EventRaised
-        request = Request.of(item, item.message) if is_event and item.message else None
+        request = _request_in(instance_id, item)
         if request is None:
-            log.warning("%s: dropped a message that is no request", item.message_id)
+            log.warning("%s: dropped a message that is no request", instance_id)
             rest.append(item)
         else:
             requests.append(request)
     return requests, rest
+
+
+def _request_in(instance_id: str, item: Received) -> Request | None:
+    """Read a request whose times are times, to an id that an entity can have."""
+    message, is_entity = item.message, instance_id.count("@") >= 2
+    if not message or message.event.type is not EventType.EventRaised or not is_entity:
+        return None
+    request = Request.of(item, message)
+    try:
+        for time in (request.sent_at, request.predecessor) if request else ():
+            to_ticks(time)
+    except ValueError:
+        return None
+    return request

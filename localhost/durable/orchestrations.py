@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,6 +17,7 @@ from localhost.durable.in_hand import (
 )
 from localhost.durable.inbox import Inbox, sort_messages, verdict_on_start
 from localhost.durable.outbox import Sender
+from localhost.durable.refusals import put_off, refuse
 from localhost.durable.sdk import context_body, failed_state, state_of
 from localhost.durable.turn import Turn, decide
 from localhost.history import EventType, HistoryEvent
@@ -34,7 +36,6 @@ log = logging.getLogger(__name__)
 # Calls an orchestrator function: name, context body, instance id.
 Invoke = Callable[[str, str, str], Awaitable[Outcome]]
 
-LONGEST_PAUSE_S = 600
 MOST_IN_HAND = 2_000
 
 
@@ -108,8 +109,8 @@ class Orchestrations:
         admitted = []
         for item in items:
             message = item.message
-            if message is None:
-                await self._put_off(item, item.fault)
+            if message is None or message.event.type is EventType.TaskScheduled:
+                await refuse(self._hub, item, item.fault or "it is a work item")
             elif await self._may_start(item, message):
                 admitted.append(item)
         return admitted
@@ -123,24 +124,11 @@ class Orchestrations:
         row = await self._hub.instances.read(message.instance_id)
         verdict = verdict_on_start(message, row, item.dequeue_count)
         if verdict == "later":
-            await self._put_off(item, "a start without its row")
+            await put_off(self._hub, item, "a start without its row")
         elif verdict == "drop":
             log.info("%s: dropped a start that nobody waits for", message.instance_id)
             self._hub.complete([item])
         return verdict == "run"
-
-    async def _put_off(self, item: Received, reason: str) -> None:
-        """Give a message back for a while that doubles with every try."""
-        pause_s = min(2**item.dequeue_count, LONGEST_PAUSE_S)
-        log.warning(
-            "%s: put off for %d s a message of %s (try %d): %s",
-            item.message.instance_id if item.message else item.message_id,
-            pause_s,
-            item.queue,
-            item.dequeue_count,
-            reason,
-        )
-        await self._hub.abandon(item, pause_s)
 
     async def _load(self, instance_id: str) -> InHand:
         in_hand = self._in_hand.get(instance_id)
@@ -153,18 +141,28 @@ class Orchestrations:
     async def _sorted(
         self, instance_id: str, in_hand: InHand, items: Sequence[Received]
     ) -> Inbox:
-        """Tell the messages apart; ask for the row only when it decides."""
+        """Tell the messages apart; ask for the row only when it decides.
+
+        Answers to an instance that is not about to start come again later: it may
+        never start, and what waits in memory takes the place of others.
+        """
         stored = Stored(
             execution_id=in_hand.execution_id,
             events=tuple(in_hand.events),
             etag=in_hand.etag,
         )
         inbox = sort_messages(stored, items)
-        if in_hand.events or inbox.taken or not inbox.dropped:
+        if in_hand.events or inbox.taken:
             return inbox
         row = await self._hub.instances.read(instance_id)
-        is_pending = row is not None and not row.status.is_terminal
-        return sort_messages(stored, items, is_pending=is_pending)
+        if row is not None and not row.status.is_terminal:
+            return sort_messages(stored, items, is_pending=True)
+        reason = "an answer to an instance that has not started"
+        await asyncio.gather(
+            *(put_off(self._hub, i, reason, level=logging.DEBUG) for i in inbox.waiting)
+        )
+        inbox.waiting.clear()
+        return inbox
 
     # The turn
 

@@ -243,11 +243,19 @@ class Pump:
             log.exception("%s: could not work on it; trying again later", lane.key)
             await self._retry_later(batch)
             waiting = ()
+        waiting = await self._kept(waiting)
         for item in batch:
             if item not in waiting:
                 self._forget(item)
         lane.waiting = [item for item in waiting if self._may_wait(item)]
         self._finish(lane)
+
+    async def _kept(self, waiting: Sequence[Received]) -> Sequence[Received]:
+        """Give back what waits if it left no room for that which it waits for."""
+        count = sum(len(lane.waiting) for lane in self._lanes.values())
+        room = max(0, self._capacity() // 2 - count)
+        await self._retry_later(waiting[room:])
+        return waiting[:room]
 
     def _finish(self, lane: Lane) -> None:
         lane.is_running = False

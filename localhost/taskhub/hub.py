@@ -18,6 +18,7 @@ from localhost.errors import ConflictError, HostError, PreconditionError
 from localhost.records import Instance, TaskMessage
 from localhost.taskhub import rows
 from localhost.taskhub.blobs import Blobs, create_container
+from localhost.taskhub.due import hidden_for_s
 from localhost.taskhub.histories import (
     Checkpoint,
     Histories,
@@ -27,7 +28,7 @@ from localhost.taskhub.histories import (
 from localhost.taskhub.instances import Filter, InstancePage, Instances
 from localhost.taskhub.outlet import Outlet
 from localhost.taskhub.partitions import Partitions
-from localhost.taskhub.queues import Queues, Received, hidden_for_s
+from localhost.taskhub.queues import Queues, Received
 from localhost.taskhub.rows import LARGEST_VALUE_CHARS, InstanceChange
 from localhost.taskhub.storage import Account, Storage
 from localhost.taskhub.tables import Table
@@ -197,6 +198,15 @@ class TaskHub:
     async def abandon(self, item: Received, pause_s: int = 0) -> None:
         """Give a message back, visible after ``pause_s``."""
         await self._queues.update(item, pause_s)
+
+    async def poison(self, item: Received) -> str:
+        """Move a message that nobody can read out of the way; return the queue's name.
+
+        A crash in between leaves it in both queues, never in none.
+        """
+        queue = f"{item.queue}-poison"
+        await self._queues.move(item, queue)
+        return queue
 
     def complete(self, items: Iterable[Received]) -> None:
         """Delete messages that have been worked on; nobody waits for it.

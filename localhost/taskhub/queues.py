@@ -9,15 +9,18 @@ import json
 import time
 import uuid
 import xml.etree.ElementTree as ElementTree
+import zlib
 from dataclasses import dataclass, field
 from urllib.parse import quote
+from xml.sax.saxutils import escape
 
-from localhost.errors import NotFoundError, StorageError
+from localhost.errors import StorageError
 from localhost.history import EventType, UnreadableMessageError
 from localhost.records import TaskMessage, dumps
 from localhost.taskhub.blobs import Blobs
+from localhost.taskhub.due import due_at_s
+from localhost.taskhub.reading import task_message_of, unpacked
 from localhost.taskhub.storage import Response, Storage
-from localhost.timestamps import to_datetime
 
 LARGEST_MESSAGE_BYTES = 46_080  # its Base64 form stays below the 64 KiB of a queue
 LONGEST_PAUSE_S = 600
@@ -29,11 +32,12 @@ class Received:
     """A message in our hands until ``locked_until_s`` (``time.monotonic``).
 
     ``pop_receipt`` and ``locked_until_s`` change with every renewal. ``message`` is
-    None when the text is no task message; ``fault`` then says why. ``due_at_s`` is
-    when it may be worked on, ``is_ours`` whether this process put it there itself,
-    ``is_first`` whether its instance has no history because it is new; ``blob`` names
-    where the text is when it was too large for the queue. ``receipt_lock`` lets a
-    delete wait for a renewal on its way, which brings the receipt that it needs.
+    None when ``text`` is no task message; ``fault`` then says why. ``due_at_s`` is
+    when it may be worked on, ``is_ours`` whether this process put it there itself (it
+    keeps no ``text`` then), ``is_first`` whether its instance has no history because it
+    is new; ``blob`` names where the text is when it was too large for the queue.
+    ``receipt_lock`` lets a delete wait for a renewal on its way, which brings the
+    receipt that it needs.
     """
 
     queue: str
@@ -42,6 +46,7 @@ class Received:
     dequeue_count: int
     locked_until_s: float
     message: TaskMessage | None
+    text: str = ""
     fault: str = ""
     due_at_s: float = 0.0
     is_ours: bool = False
@@ -98,15 +103,8 @@ class Queues:
         if len(text) > LARGEST_MESSAGE_BYTES // 4:
             text, blob = await self._fit(message, activity_id, text)
         hidden = "" if hidden_s is None else f"&visibilitytimeout={hidden_s}"
-        answer = await self._storage.request(
-            "queue",
-            "POST",
-            f"/{queue}/messages",
-            query=f"messagettl=-1{hidden}",
-            headers={"Content-Type": "application/xml"},
-            body=_xml_of(text),
-        )
-        entry = ElementTree.fromstring(answer.body)[0]
+        packed = base64.b64encode(text.encode()).decode()
+        entry = await self._post(queue, packed, hidden)
         return Received(
             queue=queue,
             message_id=entry.findtext("MessageId", ""),
@@ -114,10 +112,33 @@ class Queues:
             dequeue_count=1,
             locked_until_s=time.monotonic() + (hidden_s or 0),
             message=message,
-            due_at_s=_due_at_s(message),
+            due_at_s=due_at_s(message),
             is_ours=True,
             blob=blob,
         )
+
+    async def move(self, item: Received, queue: str) -> None:
+        """Put the text of a message into another queue, then delete it here."""
+        await self.create(queue)
+        await self._post(queue, item.text)
+        await self.delete(item)
+
+    async def _post(
+        self, queue: str, text: str, hidden: str = ""
+    ) -> ElementTree.Element:
+        """Put a text as it is; it never expires. Returns what the queue says of it."""
+        body = (
+            f"<QueueMessage><MessageText>{_escaped(text)}</MessageText></QueueMessage>"
+        )
+        answer = await self._storage.request(
+            "queue",
+            "POST",
+            f"/{queue}/messages",
+            query=f"messagettl=-1{hidden}",
+            headers={"Content-Type": "application/xml"},
+            body=body.encode(),
+        )
+        return ElementTree.fromstring(answer.body)[0]
 
     async def get(self, queue: str, *, count: int, lock_s: int) -> list[Received]:
         """Take up to ``count`` (at most 32) visible messages, locked for ``lock_s``."""
@@ -165,9 +186,9 @@ class Queues:
     async def _received(
         self, queue: str, entry: ElementTree.Element, locked_until_s: float
     ) -> Received:
-        message, fault = None, ""
+        text, message, fault = entry.findtext("MessageText", ""), None, ""
         try:
-            message = await self._read(entry.findtext("MessageText", ""))
+            message = await self._read(text)
         except UnreadableMessageError as exc:
             fault = str(exc)
         return Received(
@@ -177,24 +198,22 @@ class Queues:
             dequeue_count=int(entry.findtext("DequeueCount", "1")),
             locked_until_s=locked_until_s,
             message=message,
+            text=text,
             fault=fault,
-            due_at_s=_due_at_s(message),
+            due_at_s=due_at_s(message),
         )
 
     async def _read(self, text: str) -> TaskMessage:
-        """Read Base64 or plain JSON, and the blob of a message that was too large."""
-        if not text.startswith("{"):
-            try:
-                text = base64.b64decode(text, validate=True).decode()
-            except ValueError as exc:
-                raise UnreadableMessageError(f"neither JSON nor Base64: {exc}") from exc
+        """Read a message, and the blob of one that was too large for its queue."""
+        text = unpacked(text)
         blob = blob_named_in(text)
         if blob is None:
-            return TaskMessage.from_json(text)
+            return task_message_of(text)
         try:
-            return TaskMessage.from_json(await self._blobs.read(blob))
-        except (NotFoundError, OSError, EOFError) as exc:
+            text = await self._blobs.read(blob)
+        except (StorageError, OSError, EOFError, ValueError, zlib.error) as exc:
             raise UnreadableMessageError(f"its blob {blob}: {exc}") from exc
+        return task_message_of(text)
 
     async def _fit(
         self, message: TaskMessage, activity_id: str, text: str
@@ -228,44 +247,14 @@ def blob_named_in(text: str) -> str | None:
         return None
     try:
         name = json.loads(text).get("CompressedBlobName")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return None
     return name if isinstance(name, str) and name else None
 
 
-def hidden_for_s(message: TaskMessage, now: str) -> int | None:
-    """Return how long a new message stays invisible; None for one of now.
-
-    The queue counts whole seconds, cut off; what arrives early waits in memory.
-    """
-    due_at = _due_at(message)
-    if due_at is None:
-        return None
-    return max(0, int((to_datetime(due_at) - to_datetime(now)).total_seconds()))
-
-
-def _due_at(message: TaskMessage) -> str | None:
-    """The timestamp before which a message must not be worked on."""
-    event = message.event
-    if event.type is EventType.TimerFired:
-        return str(event["FireAt"])
-    if event.type is EventType.ExecutionStarted and event["ScheduledStartTime"]:
-        return str(event["ScheduledStartTime"])
-    if event.type is EventType.EventRaised and message.instance_id.startswith("@"):
-        return str(event["Name"] or "").partition("@")[2] or None
-    return None
-
-
-def _due_at_s(message: TaskMessage | None) -> float:
-    due_at = _due_at(message) if message is not None else None
-    if due_at is None:
-        return 0.0
-    return time.monotonic() + to_datetime(due_at).timestamp() - time.time()
-
-
-def _xml_of(text: str) -> bytes:
-    packed = base64.b64encode(text.encode())
-    return b"<QueueMessage><MessageText>" + packed + b"</MessageText></QueueMessage>"
+def _escaped(text: str) -> str:
+    """Return a text as XML keeps it to the letter."""
+    return escape(text, {"\r": "&#13;"})
 
 
 def _is_mine_after(error: StorageError) -> bool:
