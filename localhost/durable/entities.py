@@ -88,7 +88,10 @@ class Entities:
         if duplicates:
             for request in duplicates:
                 entity.note(request)
-            self._hub.complete(request.item for request in duplicates)
+            if due:
+                self._hub.complete(request.item for request in duplicates)
+            else:  # a crash may have left the row behind the history
+                await self._commit(instance_id, entity, (), duplicates)
         if len(self._in_hand) >= MOST_IN_HAND:
             self._in_hand.clear()
         self._in_hand[instance_id] = entity

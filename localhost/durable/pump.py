@@ -248,6 +248,9 @@ class Pump:
             if item not in waiting:
                 self._forget(item)
         lane.waiting = [item for item in waiting if self._may_wait(item)]
+        if len(lane.waiting) < len(batch):
+            # What has been worked on may be what the others wait for.
+            lane.fresh, lane.waiting = [*lane.waiting, *lane.fresh], []
         self._finish(lane)
 
     async def _kept(self, waiting: Sequence[Received]) -> Sequence[Received]:

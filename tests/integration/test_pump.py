@@ -330,6 +330,29 @@ async def test_a_message_that_must_wait_comes_with_the_next(make: Make) -> None:
     ] == running.work.batches
 
 
+async def test_a_message_that_must_wait_is_tried_again_after_another(
+    make: Make,
+) -> None:
+    """That one may have been what it waits for; else it rests until the next."""
+    running = make()
+    running.work.must_wait = set(quoted("answer"))
+    running.start()
+    await running.send("a", "answer")
+    await eventually(lambda: running.work.batches)
+
+    await running.send("a", "schedule")
+    await eventually(lambda: len(running.work.batches) == 3)
+    await running.send("b", "other")
+    await eventually(lambda: len(running.work.ended) == 2)
+
+    assert [
+        ("a", quoted("answer")),
+        ("a", quoted("answer", "schedule")),
+        ("a", quoted("answer")),
+        ("b", quoted("other")),
+    ] == running.work.batches
+
+
 async def test_a_message_that_is_early_waits_in_memory(make: Make) -> None:
     """The queue counts whole seconds only, cut off."""
     running = make()
