@@ -50,6 +50,7 @@ class _Known:
     is_finished: bool = False
     scheduled: set[int] = field(default_factory=set)
     requests: set[str] = field(default_factory=set)
+    replied: set[str] = field(default_factory=set)
     seen: set[tuple[Any, ...]] = field(default_factory=set)
 
     def add(self, event: HistoryEvent) -> None:
@@ -63,6 +64,8 @@ class _Known:
             self.execution_id = event["OrchestrationInstance"]["ExecutionId"]
         elif event.type is EventType.ExecutionCompleted:
             self.is_finished = True
+        elif event.type is EventType.EventRaised and event["Name"] in self.requests:
+            self.replied.add(event["Name"])
         self.seen.add(_identity(event))
 
 
@@ -120,8 +123,11 @@ def _sort(item: Received, inbox: Inbox, known: _Known) -> None:
     answers = event.answers
     if answers is not None and answers not in known.scheduled:
         return inbox.waiting.append(item)
-    if message.sender[0].startswith("@") and event["Name"] not in known.requests:
-        return inbox.waiting.append(item)
+    if message.sender[0].startswith("@"):
+        if event["Name"] in known.replied:
+            return _drop(item, inbox, "it came before")
+        if event["Name"] not in known.requests:
+            return inbox.waiting.append(item)
     _take(item, inbox, known)
 
 
@@ -140,6 +146,7 @@ def _sort_start(
     known.is_finished = False
     known.scheduled.clear()
     known.requests.clear()
+    known.replied.clear()
     known.seen.clear()
     _take(item, inbox, known)
 

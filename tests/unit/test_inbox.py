@@ -144,6 +144,19 @@ def test_answer_of_an_entity_is_taken(
     assert TAKEN == told(sort_messages(stored(started(), sent), [reply]))
 
 
+def test_second_answer_of_an_entity_is_dropped(
+    event: Event, started: Event, received: Receive
+) -> None:
+    """It has another time when a crash made the entity say it again."""
+    sent = event("EventSent", id_=0, Name="op", Input='{"id":"r1"}')
+    first = received(event("EventRaised", Name="r1"), sender=("@c@k", "x"))
+    second = received(event("EventRaised", Name="r1"), sender=("@c@k", "y"))
+
+    inbox = sort_messages(stored(started(), sent), [first, second])
+
+    assert (1, 1, 0) == told(inbox)
+
+
 # Events
 
 
