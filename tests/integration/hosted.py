@@ -28,6 +28,7 @@ ORCHESTRATORS = {
     "    return [first, data]",
     "GoThenHello": 'yield context.wait_for_external_event("Go")\n'
     '    return (yield context.call_activity("Hello", "Tokyo"))',
+    "CallsChild": 'return (yield context.call_sub_orchestrator("HelloOrchestrator"))',
     "Echoes": "return context.get_input()\n    yield",
 }
 ORCHESTRATOR = """
