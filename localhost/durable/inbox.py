@@ -68,6 +68,19 @@ class _Known:
             self.replied.add(event["Name"])
         self.seen.add(_identity(event))
 
+    def has_seen(self, message: TaskMessage) -> bool:
+        """Whether a message came before; an entity answers a request only once."""
+        if _is_of_entity(message) and message.event["Name"] in self.replied:
+            return True
+        return _identity(message.event) in self.seen
+
+    def is_asked_later(self, message: TaskMessage) -> bool:
+        """Whether a message answers what the history has not asked for yet."""
+        if _is_of_entity(message):
+            return message.event["Name"] not in self.requests
+        answers = message.event.answers
+        return answers is not None and answers not in self.scheduled
+
 
 def sort_messages(
     stored: Stored, items: Sequence[Received], *, is_pending: bool = False
@@ -118,16 +131,10 @@ def _sort(item: Received, inbox: Inbox, known: _Known) -> None:
         return _drop(item, inbox, "it is for an execution that is over")
     if known.is_finished:
         return _drop(item, inbox, "the instance has ended")
-    if _identity(event) in known.seen:
+    if known.has_seen(message):
         return _drop(item, inbox, "it came before")
-    answers = event.answers
-    if answers is not None and answers not in known.scheduled:
+    if known.is_asked_later(message):
         return inbox.waiting.append(item)
-    if message.sender[0].startswith("@"):
-        if event["Name"] in known.replied:
-            return _drop(item, inbox, "it came before")
-        if event["Name"] not in known.requests:
-            return inbox.waiting.append(item)
     _take(item, inbox, known)
 
 
@@ -175,6 +182,10 @@ def _identity(event: HistoryEvent) -> tuple[Any, ...]:
     if isinstance(reason, str):
         return (event.type, reason, event.timestamp)
     return (event.type, event.timestamp)
+
+
+def _is_of_entity(message: TaskMessage) -> bool:
+    return message.sender[0].startswith("@")
 
 
 def _start_first(item: Received) -> tuple[bool, str]:
