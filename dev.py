@@ -359,6 +359,10 @@ COMMANDS: dict[str, tuple[str, Callable[[Sequence[str]], int]]] = {
         "hold the local host against the recordings of the real one",
         module("tests.conformance"),
     ),
+    "chaos": (
+        "kill the host, hurt its storage, and look for what was lost or doubled",
+        module("tests.chaos"),
+    ),
     "bench": ("measure the local host's speed", module("benchmarks")),
     "profile": (
         "draw where the local host's time goes",

@@ -1,0 +1,51 @@
+"""``python -m tests.chaos``: a random campaign; exit code 1 if anything was wrong."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.chaos.campaign import run
+from tests.chaos.report import lines
+
+_KILLS, _SEED = 200, 1
+
+
+def main() -> int:
+    """Play a campaign, print its table, and keep the logs if there was a fault."""
+    options = _parser().parse_args()
+    # Whoever ends us ends what we have started: SIGTERM goes the way of Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    folder = Path(tempfile.mkdtemp(prefix="chaos-"))
+    _say(f"seed {options.seed}, {options.kills} kills; logs in {folder}")
+    report = run(folder, seed=options.seed, kills=options.kills, say=_say)
+    _say("\n".join(["", *lines(report)]))
+    if report.fault_count:
+        _say(f"The hosts' logs are in {folder}.")
+        return 1
+    shutil.rmtree(folder)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="chaos", description=__doc__)
+    parser.add_argument(
+        "--kills", type=int, default=_KILLS, help=f"how many rounds [{_KILLS}]"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=_SEED, help=f"what the plan comes from [{_SEED}]"
+    )
+    return parser
+
+
+def _say(text: str) -> None:
+    # Standard output itself: what processes print at their end is redirected.
+    print(text, file=sys.__stdout__, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

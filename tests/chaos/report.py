@@ -1,0 +1,33 @@
+"""The table of a campaign."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tests.chaos.campaign import Report
+from tests.chaos.plan import Fault
+
+
+def lines(report: Report) -> Iterator[str]:
+    """What was done, what was checked, and below it each fault by name."""
+    yield f"seed {report.seed}"
+    yield f"{report.kill_count:6}  host killed (SIGKILL) and started again"
+    for fault in Fault:
+        if fault is not Fault.NONE:
+            yield f"{report.faults[fault]:6}  {fault.value}"
+    yield f"{report.chaos_s:6.0f}  seconds of that; {report.settled_s:.0f} s later"
+    yield ""
+    width = max(len(check.what) for check in report.checks)
+    yield f"{'checked':{width}}  {'count':>6}  {'faults':>6}"
+    for check in report.checks:
+        yield f"{check.what:{width}}  {check.count:6}  {len(check.faults):6}"
+    for check in report.checks:
+        if check.note:
+            yield f"note: {check.note}"
+        yield from (f"FAULT: {check.what}: {fault}" for fault in check.faults)
+    yield ""
+    yield (
+        "nothing lost, nothing doubled"
+        if not report.fault_count
+        else (f"{report.fault_count} faults")
+    )
