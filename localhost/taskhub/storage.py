@@ -18,7 +18,6 @@ import hmac
 import io
 import logging
 import time
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -89,7 +88,10 @@ class Storage:
     def __init__(self, account: Account, *, connections: int = 64) -> None:
         self.account = account
         self.requests_sent = 0
-        self._key = base64.b64decode(account.key)
+        self._signing = hmac.new(
+            base64.b64decode(account.key), digestmod=hashlib.sha256
+        )
+        self._date = _Date()
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
         self._outage = _Outage()
@@ -172,7 +174,7 @@ class Storage:
             raise RuntimeError("the storage connection is closed")
         url = self.account.urls[service] + path + (f"?{query}" if query else "")
         signed = {
-            "x-ms-date": formatdate(usegmt=True),
+            "x-ms-date": self._date.now(),
             "x-ms-version": API_VERSION,
             "Content-Type": "application/octet-stream",
             **headers,
@@ -212,9 +214,24 @@ class Storage:
             lines += [f"{k}:{headers[k]}" for k in sorted(headers) if k[:5] == "x-ms-"]
             resource += _canonical_query(query)
         text = "\n".join([*lines, resource])
-        digest = hmac.new(self._key, text.encode(), hashlib.sha256).digest()
-        signature = base64.b64encode(digest).decode()
+        signing = self._signing.copy()
+        signing.update(text.encode())
+        signature = base64.b64encode(signing.digest()).decode()
         return f"SharedKey {self.account.name}:{signature}"
+
+
+class _Date:
+    """The time as a request header has it; made once a second."""
+
+    def __init__(self) -> None:
+        self._at_s, self._text = 0, ""
+
+    def now(self) -> str:
+        """Return the current time, in seconds."""
+        now_s = int(time.time())
+        if now_s != self._at_s:
+            self._at_s, self._text = now_s, formatdate(now_s, usegmt=True)
+        return self._text
 
 
 class _Outage:
@@ -249,27 +266,6 @@ class _Outage:
                 time.monotonic() - self._began_s,
             )
         self._began_s = self._said_s = None
-
-
-def multipart_changeset(operations: list[bytes]) -> tuple[str, bytes]:
-    """Return content type and body of an entity-group transaction.
-
-    Each operation is a whole HTTP request as bytes (request line, headers, body).
-    """
-    mark = uuid.uuid4().hex
-    parts = [
-        f"--batch_{mark}\r\nContent-Type: multipart/mixed; "
-        f"boundary=changeset_{mark}\r\n\r\n".encode()
-    ]
-    for operation in operations:
-        parts.append(
-            f"--changeset_{mark}\r\nContent-Type: application/http\r\n"
-            "Content-Transfer-Encoding: binary\r\n\r\n".encode()
-        )
-        parts.append(operation)
-        parts.append(b"\r\n")
-    parts.append(f"--changeset_{mark}--\r\n--batch_{mark}--\r\n".encode())
-    return f"multipart/mixed; boundary=batch_{mark}", b"".join(parts)
 
 
 def raise_for(status: int, code: str, what: str) -> None:

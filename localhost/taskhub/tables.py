@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import quote
 
 from localhost.errors import ConflictError, NotFoundError
-from localhost.taskhub.storage import Storage, multipart_changeset, raise_for
+from localhost.taskhub.storage import Storage, raise_for
 
 Row = dict[str, Any]
 
@@ -163,7 +164,7 @@ class Table:
         Returns the ETag that the last one gave its row. Raises ``ConflictError``,
         ``PreconditionError`` or ``NotFoundError`` when an operation is refused.
         """
-        content_type, body = multipart_changeset([self._part(o) for o in operations])
+        content_type, body = _changeset([self._part(o) for o in operations])
         answer = await self._storage.request(
             "table",
             "POST",
@@ -203,6 +204,27 @@ class Table:
     def _entity(self, partition_key: str, row_key: str) -> str:
         keys = f"PartitionKey='{_quoted(partition_key)}',RowKey='{_quoted(row_key)}'"
         return f"/{self.name}({keys})"
+
+
+def _changeset(operations: list[bytes]) -> tuple[str, bytes]:
+    """Return content type and body of an entity-group transaction.
+
+    Each operation is a whole HTTP request as bytes (request line, headers, body).
+    """
+    mark = uuid.uuid4().hex
+    parts = [
+        f"--batch_{mark}\r\nContent-Type: multipart/mixed; "
+        f"boundary=changeset_{mark}\r\n\r\n".encode()
+    ]
+    for operation in operations:
+        parts.append(
+            f"--changeset_{mark}\r\nContent-Type: application/http\r\n"
+            "Content-Transfer-Encoding: binary\r\n\r\n".encode()
+        )
+        parts.append(operation)
+        parts.append(b"\r\n")
+    parts.append(f"--changeset_{mark}--\r\n--batch_{mark}--\r\n".encode())
+    return f"multipart/mixed; boundary=batch_{mark}", b"".join(parts)
 
 
 def equals(column: str, value: str) -> str:
