@@ -82,16 +82,15 @@ class Entities:
         requests, rest = _told_apart(instance_id, items)
         self._hub.complete(rest)
         due, waiting, duplicates = in_order(entity, requests)
+        for request in duplicates:
+            entity.note(request)
         for start in range(0, len(due), self._largest_batch):
             batch = due[start : start + self._largest_batch]
             await self._apply(instance_id, entity, batch)
-        if duplicates:
-            for request in duplicates:
-                entity.note(request)
-            if due:
-                self._hub.complete(request.item for request in duplicates)
-            else:  # a crash may have left the row behind the history
-                await self._commit(instance_id, entity, (), duplicates)
+        if duplicates and due:
+            self._hub.complete(request.item for request in duplicates)
+        elif duplicates:  # a crash may have left the row behind the history
+            await self._commit(instance_id, entity, (), duplicates)
         if len(self._in_hand) >= MOST_IN_HAND:
             self._in_hand.clear()
         self._in_hand[instance_id] = entity

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from localhost.history import EventType, HistoryEvent, Status
 from localhost.records import Instance, dumps
 from localhost.taskhub.hub import LARGEST_VALUE_CHARS, InstanceChange, Stored
 from localhost.timestamps import to_ticks
+
+MOST_APPLIED_MARKS = 800
 
 
 @dataclass(kw_only=True)
@@ -17,7 +19,8 @@ class InHand:
 
     ``texts`` are the events as a function receives them. ``is_row_sure`` says that the
     instance's row has been written with this history (``custom_status`` with what),
-    ``is_row_behind`` that it does not know yet that the execution ended.
+    ``is_row_behind`` that it does not know yet that the execution ended. ``applied``
+    are marks of events that earlier executions took, see ``inbox.mark_of``.
     """
 
     execution_id: str | None = None
@@ -27,11 +30,14 @@ class InHand:
     is_row_sure: bool = False
     is_row_behind: bool = False
     custom_status: str | None = None
+    applied: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, stored: Stored) -> InHand:
         """Take a history as it was read from the storage."""
-        in_hand = cls(execution_id=stored.execution_id, etag=stored.etag)
+        in_hand = cls(
+            execution_id=stored.execution_id, etag=stored.etag, applied=stored.applied
+        )
         in_hand.add(stored.events)
         return in_hand
 
@@ -45,15 +51,23 @@ class InHand:
 
         A crash after a history was written may have left its row behind.
         """
-        if row is None or row.execution_id != self.execution_id:
-            return
         is_over = any(e.type is EventType.ExecutionCompleted for e in self.events)
+        if row is None:
+            self.is_row_behind = is_over
+            return
+        if row.execution_id != self.execution_id:
+            return
         was_rewound = any(e.type is EventType.GenericEvent for e in self.events)
         self.custom_status = row.custom_status
         self.is_row_behind = is_over and not row.status.is_terminal
         self.is_row_sure = not self.is_row_behind and (
             row.status is not Status.PENDING or was_rewound
         )
+
+    def remember(self, marks: Iterable[str]) -> None:
+        """Keep the marks of events that an execution took before it went on as new."""
+        new = [mark for mark in marks if mark not in self.applied]
+        self.applied = (*self.applied, *new)[-MOST_APPLIED_MARKS:]
 
     def restart(self) -> None:
         """Forget the events of an execution that another one follows."""

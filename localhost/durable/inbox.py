@@ -6,6 +6,7 @@ The history decides what each one means.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -44,6 +45,7 @@ class _Known:
     """What the history, and the messages taken so far, say."""
 
     is_pending: bool = False
+    applied: frozenset[str] = frozenset()
     parent: object = None
     execution_id: str | None = None
     is_started: bool = False
@@ -52,10 +54,13 @@ class _Known:
     requests: set[str] = field(default_factory=set)
     replied: set[str] = field(default_factory=set)
     seen: set[tuple[Any, ...]] = field(default_factory=set)
+    timers: dict[int, str] = field(default_factory=dict)
 
     def add(self, event: HistoryEvent) -> None:
         if event.type in SCHEDULES:
             self.scheduled.add(event.event_id)
+            if event.type is EventType.TimerCreated:
+                self.timers[event.event_id] = event["FireAt"]
             if event.type is EventType.EventSent:
                 self.requests.add(request_id_of(event["Input"]))
         elif event.type is EventType.ExecutionStarted:
@@ -72,7 +77,19 @@ class _Known:
         """Whether a message came before; an entity answers a request only once."""
         if _is_of_entity(message) and message.event["Name"] in self.replied:
             return True
+        if mark_of(message.event) in self.applied:
+            return True
         return _identity(message.event) in self.seen
+
+    def is_of_another_timer(self, event: HistoryEvent) -> bool:
+        """Whether a timer fired that a turn created which a crash undid.
+
+        The turn that took its place created a later one under the same number.
+        """
+        if event.type is not EventType.TimerFired:
+            return False
+        created = self.timers.get(event["TimerId"])
+        return created is not None and to_ticks(event["FireAt"]) < to_ticks(created)
 
     def is_asked_later(self, message: TaskMessage) -> bool:
         """Whether a message answers what the history has not asked for yet."""
@@ -90,7 +107,8 @@ def sort_messages(
     ``is_pending`` tells of an instance without history whether its start is on the
     way. A start that must not run (see ``verdict_on_start``) is not among ``items``.
     """
-    inbox, known = Inbox(), _Known(is_pending=is_pending)
+    known = _Known(is_pending=is_pending, applied=frozenset(stored.applied))
+    inbox = Inbox()
     for event in stored.events:
         known.add(event)
     for item in sorted(items, key=_start_first):
@@ -135,6 +153,8 @@ def _sort(item: Received, inbox: Inbox, known: _Known) -> None:
         return _drop(item, inbox, "it came before")
     if known.is_asked_later(message):
         return inbox.waiting.append(item)
+    if known.is_of_another_timer(event):
+        return _drop(item, inbox, "it is of a turn that did not happen")
     _take(item, inbox, known)
 
 
@@ -152,6 +172,7 @@ def _sort_start(
         return _drop(item, inbox, "it came before")
     known.is_finished = False
     known.scheduled.clear()
+    known.timers.clear()
     known.requests.clear()
     known.replied.clear()
     known.seen.clear()
@@ -182,6 +203,24 @@ def _identity(event: HistoryEvent) -> tuple[Any, ...]:
     if isinstance(reason, str):
         return (event.type, reason, event.timestamp)
     return (event.type, event.timestamp)
+
+
+def mark_of(event: HistoryEvent) -> str:
+    """Return a short text that tells an event from all others of its instance.
+
+    An execution that continues as new forgets its history, not what it took from it.
+    """
+    text = "|".join(str(part) for part in _identity(event))
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()[:16]
+
+
+def marks_of(events: Sequence[HistoryEvent]) -> list[str]:
+    """Return the marks of events that only their marks can tell when they come again.
+
+    Answers and starts are told by their execution.
+    """
+    told = (EventType.ExecutionStarted, EventType.OrchestratorCompleted, *ANSWERS)
+    return [mark_of(event) for event in events if event.type not in told]
 
 
 def _is_of_entity(message: TaskMessage) -> bool:

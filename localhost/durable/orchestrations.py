@@ -15,7 +15,12 @@ from localhost.durable.in_hand import (
     turn_time,
     without_large_input,
 )
-from localhost.durable.inbox import Inbox, sort_messages, verdict_on_start
+from localhost.durable.inbox import (
+    Inbox,
+    marks_of,
+    sort_messages,
+    verdict_on_start,
+)
 from localhost.durable.outbox import Sender
 from localhost.durable.refusals import put_off, refuse
 from localhost.durable.sdk import context_body, failed_state, state_of
@@ -150,6 +155,7 @@ class Orchestrations:
             execution_id=in_hand.execution_id,
             events=tuple(in_hand.events),
             etag=in_hand.etag,
+            applied=in_hand.applied,
         )
         inbox = sort_messages(stored, items)
         if in_hand.events or inbox.taken:
@@ -183,6 +189,7 @@ class Orchestrations:
             if not turn.continued:
                 break
             in_hand.restart()
+            in_hand.remember(marks_of(events))
             new = turn.continued
         await self._commit(instance_id, in_hand, turn, outbox, inbox.taken)
         if turn.fault is not None:
@@ -252,6 +259,7 @@ class Orchestrations:
             etag=in_hand.etag,
             change=change if is_news else None,
             received=received,
+            applied=in_hand.applied,
         )
         in_hand.etag = await self._hub.commit(checkpoint)
         in_hand.add(turn.events)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from localhost.durable.inbox import (
     ANSWERS_BEFORE_DROP,
     STARTS_BEFORE_DROP,
     Inbox,
+    marks_of,
     sort_messages,
     verdict_on_start,
 )
@@ -253,6 +255,35 @@ def test_event_beside_the_start_is_taken(
     inbox = sort_messages(stored(), [received(raised), received(started())])
 
     assert ["ExecutionStarted", "EventRaised"] == [e.type.name for e in inbox.events()]
+
+
+def test_event_that_an_earlier_execution_took_is_dropped(
+    event: Event, started: Event, received: Receive
+) -> None:
+    """The history that knew it is gone, its mark is not."""
+    raised = event("EventRaised", Name="Go", Input="1")
+    marks = tuple(marks_of([started(), raised]))
+    history = replace(stored(started()), applied=marks)
+
+    inbox = sort_messages(history, [received(raised, execution=None)])
+
+    assert 1 == len(marks)
+    assert DROPPED == told(inbox)
+
+
+def test_timer_of_a_turn_that_a_crash_undid_is_dropped(
+    event: Event, started: Event, received: Receive
+) -> None:
+    """The timer in the history has its number, and is due later."""
+    created = event("TimerCreated", id_=0, FireAt=LATER)
+    early, due = (
+        received(event("TimerFired", TimerId=0, FireAt=at)) for at in (EARLIER, LATER)
+    )
+
+    inbox = sort_messages(stored(started(), created), [early, due])
+
+    assert (1, 1, 0) == told(inbox)
+    assert due in inbox.taken
 
 
 # Starts
