@@ -6,6 +6,7 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from localhost.crashpoints import crash_point
 from localhost.durable.refusals import refuse
 from localhost.history import EventType, HistoryEvent
 from localhost.outcome import Outcome, Raised, Returned
@@ -31,7 +32,10 @@ class Activities:
             if message is None or message.event.type is not EventType.TaskScheduled:
                 await refuse(self._hub, item, item.fault or "it is no work item")
                 continue
-            await self._hub.send(await self._answer(message))
+            answer = await self._answer(message)
+            crash_point("after an activity")
+            await self._hub.send(answer)
+            crash_point("after the answer of an activity")
             self._hub.complete([item])
         return ()
 

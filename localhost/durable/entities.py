@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+from localhost.crashpoints import crash_point
 from localhost.durable.entity import Entity, Request, in_order
 from localhost.history import EventType, HistoryEvent, Status
 from localhost.outcome import Outcome, Raised
@@ -111,6 +112,7 @@ class Entities:
             ],
         }
         outcome = await self._invoke(name, dumps(body), instance_id)
+        crash_point("during an entity batch")
         result = result_of(outcome, len(batch))
         if result.get("entityExists") is not None:
             entity.take(result)

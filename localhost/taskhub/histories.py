@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from localhost.crashpoints import crash_point
 from localhost.errors import ConflictError, HostError, NotFoundError, PreconditionError
 from localhost.history import EventType, HistoryEvent
 from localhost.records import TaskMessage
@@ -127,6 +128,8 @@ class Histories:
                 raise LostHistoryError(
                     f"{checkpoint.instance_id}: its history was changed by another host"
                 ) from exc
+            if number < len(batches):
+                crash_point("between two history transactions")
         if etag is None:
             raise HostError(f"{checkpoint.instance_id}: the storage gave no ETag")
         return etag, change
@@ -178,6 +181,7 @@ class Histories:
             f"{row['EventType']}-{secrets.token_hex(4).upper()}-{name}.json.gz"
         )
         await self._blobs.write(blob, value)
+        crash_point("after a history blob")
         row[name] = ""
         row[f"{name}BlobName"] = blob
         return self._blobs.url(blob)
@@ -215,6 +219,7 @@ class Histories:
         keys = [row["RowKey"] for row in found]
         for start in range(0, len(keys), LARGEST_TRANSACTION_ROWS):
             await self._delete_rows(key, keys[start : start + LARGEST_TRANSACTION_ROWS])
+            crash_point("purge: after some of the history")
 
     async def _delete_rows(self, key: str, row_keys: Sequence[str]) -> None:
         operations = [

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+from localhost.crashpoints import crash_point
 from localhost.errors import ConflictError, HostError, PreconditionError
 from localhost.records import Instance, TaskMessage
 from localhost.taskhub import rows
@@ -171,8 +172,11 @@ class TaskHub:
         item = await self._queues.put(
             self._queues.queue_for(message), message, hidden_s=LOCK_S
         )
+        crash_point("rewind: after message")
         children = await self.histories.rewind(instance_id)
+        crash_point("rewind: after history")
         await self.instances.set_pending(instance_id, self._now())
+        crash_point("rewind: after instance row")
         for child_id in children:
             await self.rewind(child_id, replace(message, instance_id=child_id))
         if children:
@@ -227,6 +231,7 @@ class TaskHub:
         self.storage.stop_retrying()
 
     async def _delete(self, item: Received) -> None:
+        crash_point("before delete")
         try:
             await self._queues.delete(item)
         except HostError as exc:
@@ -238,12 +243,24 @@ class TaskHub:
         Raises ``LostHistoryError`` when another host was first; the messages are out
         then, and whoever owns the instance knows them as duplicates.
         """
-        await asyncio.gather(*(self.send(message) for message in checkpoint.outbox))
+        crash_point("before outbox")
+        await self._send_all(checkpoint.outbox)
+        crash_point("after outbox")
         etag, change = await self.histories.write(checkpoint)
+        crash_point("after history")
         if change is not None:
             await self.instances.change(checkpoint.instance_id, change)
+        crash_point("after instance row")
         self.complete(checkpoint.received)
         return etag
+
+    async def _send_all(self, outbox: Sequence[TaskMessage]) -> None:
+        async def send(message: TaskMessage) -> None:
+            await self.send(message)
+            if len(outbox) > 1:
+                crash_point("between two outbox messages")
+
+        await asyncio.gather(*(send(message) for message in outbox))
 
     async def add(self, message: TaskMessage, *, over: Instance | None) -> None:
         """Start an instance: put its message, then write its row, then begin.
@@ -269,6 +286,7 @@ class TaskHub:
 
     async def _put_start(self, message: TaskMessage, over: Instance | None) -> Received:
         item = await self.put(message)
+        crash_point("start: after message")
         input_ = message.event["Input"]
         if item.blob is not None and input_ is not None:
             input_ = self._blobs.url(item.blob)
@@ -280,6 +298,7 @@ class TaskHub:
         except (ConflictError, PreconditionError):
             self.withdraw(item)
             raise
+        crash_point("start: after instance row")
         return item
 
     async def purge(self, instance_id: str) -> bool:
@@ -290,8 +309,10 @@ class TaskHub:
         if await self.instances.read(instance_id) is None:
             return False
         await self.histories.delete(instance_id)
+        crash_point("purge: after history")
         for folder in {instance_id, rows.key_of(instance_id)}:
             await self._blobs.delete_all(folder)
+        crash_point("purge: after blobs")
         await self.instances.delete(instance_id)
         return True
 

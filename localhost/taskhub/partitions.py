@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from localhost.compat import timeout
+from localhost.crashpoints import crash_point
 from localhost.errors import (
     ConflictError,
     NotFoundError,
@@ -255,6 +256,7 @@ class Partitions:
         for wish, was_written in zip(writes, results, strict=True):
             if was_written:
                 now_are[wish.queue] = wish
+        crash_point("after a claim of partitions")
         self._take_over(now_are.values())
         self.foreign_owners = frozenset(
             lease.owner

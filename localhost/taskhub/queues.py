@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from urllib.parse import quote
 from xml.sax.saxutils import escape
 
+from localhost.crashpoints import crash_point
 from localhost.errors import StorageError
 from localhost.history import EventType, UnreadableMessageError
 from localhost.records import TaskMessage, dumps
@@ -121,6 +122,7 @@ class Queues:
         """Put the text of a message into another queue, then delete it here."""
         await self.create(queue)
         await self._post(queue, item.text)
+        crash_point("poison: before delete")
         await self.delete(item)
 
     async def _post(
@@ -223,6 +225,7 @@ class Queues:
             return text, None
         blob = message_blob_name(message, activity_id)
         await self._blobs.write(blob, text)
+        crash_point("after a message blob")
         wrapper = {
             "$type": "DurableTask.AzureStorage.MessageData",
             "ActivityId": _NO_ID,

@@ -20,6 +20,7 @@ ALLOWED = {
     # leaves
     "errors": (),
     "compat": (),
+    "crashpoints": (),
     "keys": (),
     "outcome": (),
     "timestamps": (),
@@ -39,10 +40,12 @@ ALLOWED = {
     "azurite": ("azurite_process", "errors", "node", "processes"),
     # rooms
     "app": ("errors", "jsonc", "outcome"),
-    "taskhub": ("compat", "errors", "history", "records", "timestamps"),
+    "taskhub": (
+        *("compat", "crashpoints", "errors", "history", "records", "timestamps"),
+    ),
     "durable": (
-        *("compat", "errors", "history", "outcome", "records", "timestamps"),
-        "taskhub.hub",
+        *("compat", "crashpoints", "errors", "history", "outcome", "records"),
+        *("timestamps", "taskhub.hub"),
     ),
     "web": (
         *("compat", "errors", "history", "outcome", "records", "timestamps"),
