@@ -35,6 +35,7 @@ from localhost.errors import (
     StorageError,
     UnavailableError,
 )
+from localhost.taskhub.outage import Outage
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ class Storage:
         self._date = _Date()
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
-        self._outage = _Outage()
+        self._outage = Outage()
         self._gives_up = False
 
     async def __aenter__(self) -> Storage:
@@ -232,40 +233,6 @@ class _Date:
         if now_s != self._at_s:
             self._at_s, self._text = now_s, formatdate(now_s, usegmt=True)
         return self._text
-
-
-class _Outage:
-    """Says that the storage does not answer, at most once a second, and when it does.
-
-    A single try that failed is not worth a line: Node may close a connection at the
-    moment we use it.
-    """
-
-    def __init__(self) -> None:
-        self._began_s: float | None = None
-        self._said_s: float | None = None
-
-    def note(self, url: str, reason: str) -> None:
-        now_s = time.monotonic()
-        if self._began_s is None:
-            self._began_s = now_s
-        elif now_s - (self._said_s or self._began_s) >= (1.0 if self._said_s else 0.2):
-            self._said_s = now_s
-            log.warning(
-                "The storage at %s does not answer (%s); trying again.",
-                url,
-                reason,
-            )
-
-    def end(self) -> None:
-        if self._began_s is None:
-            return
-        if self._said_s is not None:
-            log.warning(
-                "The storage answers again after %.1f s.",
-                time.monotonic() - self._began_s,
-            )
-        self._began_s = self._said_s = None
 
 
 def raise_for(status: int, code: str, what: str) -> None:
