@@ -34,9 +34,7 @@ class Activities:
                 continue
             answer = await self._answer(message)
             crash_point("after an activity")
-            await self._hub.send(answer)
-            crash_point("after the answer of an activity")
-            self._hub.complete([item])
+            await self._hub.answer(item, answer)
         return ()
 
     async def _answer(self, message: TaskMessage) -> TaskMessage:
@@ -45,13 +43,18 @@ class Activities:
         outcome = await self._invoke(
             name, argument_of(message.event["Input"]), message.instance_id
         )
-        return TaskMessage(
-            event=event_of(outcome, message.event, now=self._now()),
-            instance_id=message.instance_id,
-            execution_id=message.execution_id,
-            sender=(message.instance_id, message.execution_id),
-            episode=-1 if message.episode is None else message.episode,
-        )
+        return answer_of(outcome, message, now=self._now())
+
+
+def answer_of(outcome: Outcome, asked: TaskMessage, *, now: str) -> TaskMessage:
+    """Return the message that answers a work item."""
+    return TaskMessage(
+        event=event_of(outcome, asked.event, now=now),
+        instance_id=asked.instance_id,
+        execution_id=asked.execution_id,
+        sender=(asked.instance_id, asked.execution_id),
+        episode=-1 if asked.episode is None else asked.episode,
+    )
 
 
 def argument_of(input_: str | None) -> str:

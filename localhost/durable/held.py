@@ -30,7 +30,7 @@ class Held:
 
     def has_any_of(self, queue: str) -> bool:
         """Whether a message of a queue is in hand."""
-        return any(item.queue == queue for item in self._items.values())
+        return any(item.lane_queue == queue for item in self._items.values())
 
     def take(self, item: Received) -> bool:
         """Take a message; one that is in hand only gets its new pop receipt (False)."""

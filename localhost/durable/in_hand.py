@@ -17,7 +17,8 @@ MOST_APPLIED_MARKS = 800
 class InHand:
     """A history kept in memory; checked by its ETag when it is written.
 
-    ``texts`` are the events as a function receives them. ``is_row_sure`` says that the
+    ``texts`` are the events as a function receives them, ``next_row`` is the place
+    where the next event is written. ``is_row_sure`` says that the
     instance's row has been written with this history (``custom_status`` with what),
     ``is_row_behind`` that it does not know yet that the execution ended. ``applied``
     are marks of events that earlier executions took, see ``inbox.mark_of``.
@@ -26,6 +27,7 @@ class InHand:
     execution_id: str | None = None
     events: list[HistoryEvent] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
+    next_row: int = 0
     etag: str | None = None
     is_row_sure: bool = False
     is_row_behind: bool = False
@@ -39,12 +41,14 @@ class InHand:
             execution_id=stored.execution_id, etag=stored.etag, applied=stored.applied
         )
         in_hand.add(stored.events)
+        in_hand.next_row = stored.next_row
         return in_hand
 
     def add(self, events: Sequence[HistoryEvent]) -> None:
         """Append events that are stored now."""
         self.events.extend(events)
         self.texts.extend(dumps(event.to_wire()) for event in events)
+        self.next_row += len(events)
 
     def compare(self, row: Instance | None) -> None:
         """See whether the instance's row says what the history says.
@@ -71,7 +75,7 @@ class InHand:
 
     def restart(self) -> None:
         """Forget the events of an execution that another one follows."""
-        self.events, self.texts = [], []
+        self.events, self.texts, self.next_row = [], [], 0
 
 
 def change_of(

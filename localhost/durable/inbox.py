@@ -18,7 +18,7 @@ from localhost.taskhub.hub import Received, Stored
 from localhost.timestamps import to_ticks
 
 STARTS_BEFORE_DROP = 10  # dequeues of a start without a row
-ANSWERS_BEFORE_DROP = 5  # dequeues of an answer to an instance that never started
+ANSWERS_BEFORE_DROP = 5  # dequeues of an answer that nobody asks for
 
 
 @dataclass(kw_only=True)
@@ -152,6 +152,8 @@ def _sort(item: Received, inbox: Inbox, known: _Known) -> None:
     if known.has_seen(message):
         return _drop(item, inbox, "it came before")
     if known.is_asked_later(message):
+        if item.dequeue_count > ANSWERS_BEFORE_DROP:
+            return _drop(item, inbox, "nobody has asked for it")
         return inbox.waiting.append(item)
     if known.is_of_another_timer(event):
         return _drop(item, inbox, "it is of a turn that did not happen")

@@ -255,7 +255,7 @@ class Orchestrations:
             execution_id=execution_id,
             outbox=outbox,
             events=turn.events,
-            first_row=len(in_hand.events),
+            first_row=in_hand.next_row,
             etag=in_hand.etag,
             change=change if is_news else None,
             received=received,

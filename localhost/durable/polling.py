@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import heapq
 import time
 
 from localhost.compat import timeout
@@ -23,7 +24,7 @@ class Poll:
 
     def expect(self, at_s: float) -> None:
         """Look at the queue at a time (``time.monotonic``), whatever the pause is."""
-        self._due_s.append(at_s)
+        heapq.heappush(self._due_s, at_s)
         self.wake.set()
 
     async def wait(self) -> bool:
@@ -31,7 +32,7 @@ class Poll:
         end_s = time.monotonic() + self.pause_s
         while not self.stop.is_set():
             self.wake.clear()
-            due_s = min(self._due_s, default=end_s)
+            due_s = self._due_s[0] if self._due_s else end_s
             now_s = time.monotonic()
             if min(due_s, end_s) <= now_s:
                 break
@@ -39,6 +40,8 @@ class Poll:
                 async with timeout(min(due_s, end_s) - now_s):
                     await self.wake.wait()
         now_s = time.monotonic()
-        was_expected = any(at_s <= now_s for at_s in self._due_s)
-        self._due_s = [at_s for at_s in self._due_s if at_s > now_s]
+        was_expected = False
+        while self._due_s and self._due_s[0] <= now_s:
+            heapq.heappop(self._due_s)
+            was_expected = True
         return was_expected

@@ -27,7 +27,8 @@ log = logging.getLogger(__name__)
 
 LARGEST_BATCH = 32
 LONGEST_RETRY_S = 60
-LONGEST_WAIT_S = 600.0  # for a message that another one must come before
+LONGEST_WAIT_S = 60.0  # in memory, for a message that another one must come before
+LONGEST_EARLY_S = 10.0  # before a message is due; else it goes back until then
 
 # Works on the messages of one key, oldest first; returns those that must wait for
 # another message of the key. Completes the rest itself, in its own order.
@@ -139,6 +140,10 @@ class Pump:
         self._reserved -= 1
         self._take(item)
 
+    def hand_over(self, item: Received) -> None:
+        """See ``Outlet``."""
+        self._take(item)
+
     def expect(self, queue: str, in_s: float) -> None:
         """See ``Outlet``."""
         poll = self._polls.get(queue)
@@ -194,12 +199,12 @@ class Pump:
         """Put a message into its lane, or let it renew the copy that is here."""
         if not self._held.take(item):
             return
-        if not self._is_taking or item.queue not in self._polls:
-            self._held.let_go(item)
-            self._spawn(self._hub.abandon(item), f"{self._name} give back")
-            return
         wait_s = item.due_at_s - time.monotonic()
-        if wait_s > 0:
+        if not self._is_taking or item.lane_queue not in self._polls:
+            self._put_back(item)
+        elif wait_s > LONGEST_EARLY_S:
+            self._put_back(item, int(wait_s))
+        elif wait_s > 0:
             asyncio.get_running_loop().call_later(wait_s, self._enqueue, item)
         else:
             self._enqueue(item)
@@ -273,12 +278,10 @@ class Pump:
                 self._run(following)
 
     def _may_wait(self, item: Received) -> bool:
-        """Drop what has waited too long for a message that will not come."""
+        """Give back what has waited for long, so that others have its place."""
         if self._held.held_s(item) < LONGEST_WAIT_S:
             return True
-        log.warning("%s: an answer to nothing was dropped", self._key(item))
-        self._forget(item)
-        self._hub.complete([item])
+        self._put_back(item, _pause_s(item))
         return False
 
     def _forget(self, item: Received) -> None:
@@ -287,9 +290,8 @@ class Pump:
 
     async def _retry_later(self, batch: Sequence[Received]) -> None:
         for item in batch:
-            pause_s = min(2**item.dequeue_count, LONGEST_RETRY_S)
             with contextlib.suppress(Exception):
-                await self._hub.abandon(item, pause_s)
+                await self._hub.abandon(item, _pause_s(item))
 
     # Locks and the end
 
@@ -305,10 +307,14 @@ class Pump:
     def _give_back(self, lane: Lane, queue: str) -> None:
         """Make a lane's messages that nobody has begun on visible again."""
         for items in (lane.fresh, lane.waiting):
-            for item in [i for i in items if i.queue == queue]:
+            for item in [i for i in items if i.lane_queue == queue]:
                 items.remove(item)
-                self._forget(item)
-                self._spawn(self._hub.abandon(item), f"{self._name} give back")
+                self._put_back(item)
+
+    def _put_back(self, item: Received, pause_s: int = 0) -> None:
+        """Give back a message that nobody has begun on."""
+        self._forget(item)
+        self._spawn(self._hub.abandon(item, pause_s), f"{self._name} give back")
 
     async def _drain(self) -> None:
         """Take nothing more, finish what runs, give back what has not begun."""
@@ -330,3 +336,8 @@ class Pump:
         if self._group is None:
             raise RuntimeError("the pump does not run")
         return self._group.create_task(work, name=name)
+
+
+def _pause_s(item: Received) -> int:
+    """How long a message that was tried in vain is left alone; longer every time."""
+    return int(min(2**item.dequeue_count, LONGEST_RETRY_S))

@@ -38,12 +38,14 @@ class LostHistoryError(HostError):
 class Stored:
     """An instance's history as it is kept; ``etag`` is that of its sentinel row.
 
-    ``applied`` are ids of requests that an entity has applied already.
+    ``next_row`` is the place of the first row after it, which is not their number when
+    a row is missing. ``applied`` are ids of what was applied already.
     """
 
     execution_id: str | None
     events: tuple[HistoryEvent, ...]
     etag: str | None
+    next_row: int = 0
     applied: tuple[str, ...] = ()
 
 
@@ -97,6 +99,7 @@ class Histories:
             execution_id=execution_id,
             events=tuple(rows.event_of_row(row) for row in current),
             etag=sentinel["odata.etag"] if sentinel else None,
+            next_row=rows.place_of(current[-1]["RowKey"]) + 1 if current else 0,
             applied=rows.applied_of(sentinel or {}),
         )
 

@@ -9,17 +9,15 @@ again, never work that is forgotten.
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from localhost.crashpoints import crash_point
-from localhost.errors import ConflictError, HostError, PreconditionError
+from localhost.errors import ConflictError, PreconditionError
 from localhost.records import Instance, TaskMessage
 from localhost.taskhub import rows
 from localhost.taskhub.blobs import Blobs, create_container
-from localhost.taskhub.due import hidden_for_s
 from localhost.taskhub.histories import (
     Checkpoint,
     Histories,
@@ -27,7 +25,7 @@ from localhost.taskhub.histories import (
     Stored,
 )
 from localhost.taskhub.instances import Filter, InstancePage, Instances
-from localhost.taskhub.outlet import Outlet
+from localhost.taskhub.messages import LOCK_S, Messages
 from localhost.taskhub.partitions import Partitions
 from localhost.taskhub.queues import Queues, Received
 from localhost.taskhub.rows import LARGEST_VALUE_CHARS, InstanceChange
@@ -50,12 +48,8 @@ __all__ = [
     "open_task_hub",
 ]
 
-log = logging.getLogger(__name__)
 
-LOCK_S = 5  # how soon a killed host's work returns; renewed at a third of it
-
-
-class TaskHub:
+class TaskHub(Messages):
     """One task hub in one storage account; opened by ``open_task_hub``."""
 
     def __init__(
@@ -66,27 +60,14 @@ class TaskHub:
         partition_count: int,
         now: Callable[[], str],
     ) -> None:
+        self._blobs = Blobs(storage, name)
+        super().__init__(Queues(storage, name, partition_count, self._blobs), now)
         self.name = name
         self.storage = storage
-        self._deletes: set[asyncio.Task[None]] = set()
         self._starting: dict[str, asyncio.Event] = {}
-        self._now = now
-        self._blobs = Blobs(storage, name)
-        self._queues = Queues(storage, name, partition_count, self._blobs)
         self.histories = Histories(Table(storage, f"{name}History"), self._blobs, now)
         self.instances = Instances(Table(storage, f"{name}Instances"), self._blobs)
         self._partitions = Table(storage, f"{name}Partitions")
-        self._outlets: dict[str, Outlet] = {}
-
-    @property
-    def control_queues(self) -> tuple[str, ...]:
-        """Names of the control queues, by partition."""
-        return self._queues.control
-
-    @property
-    def work_item_queue(self) -> str:
-        """Name of the queue of activities."""
-        return self._queues.work_items
 
     async def create(self, partitions: Partitions) -> None:
         """Make what is missing of the hub; what is there stays as it is."""
@@ -120,49 +101,6 @@ class TaskHub:
             drained=drained,
         )
 
-    def attach(self, queue: str, outlet: Outlet) -> None:
-        """Say who works on a queue here, so that own messages need no poll."""
-        self._outlets[queue] = outlet
-
-    def detach(self, queue: str) -> None:
-        """Take back ``attach``: this process no longer works on the queue."""
-        self._outlets.pop(queue, None)
-
-    async def put(self, message: TaskMessage) -> Received:
-        """Put a message, hidden and ours if this process can begin on it at once.
-
-        Who gets an owned message (``is_ours``) must ``offer`` it once it may begin.
-        """
-        queue = self._queues.queue_for(message)
-        hidden_s = hidden_for_s(message, self._now())
-        outlet = self._outlets.get(queue)
-        if not hidden_s and outlet is not None and outlet.reserve(queue):
-            try:
-                return await self._queues.put(queue, message, hidden_s=LOCK_S)
-            except BaseException:
-                outlet.release(queue)
-                raise
-        item = await self._queues.put(queue, message, hidden_s=hidden_s)
-        item.is_ours = False
-        if outlet is not None:
-            outlet.expect(queue, hidden_s or 0)
-        return item
-
-    def offer(self, item: Received) -> None:
-        """Begin on a message of ``put``, if it is ours."""
-        if not item.is_ours:
-            return
-        outlet = self._outlets.get(item.queue)
-        if outlet is not None:
-            outlet.offer(item)
-
-    def withdraw(self, item: Received) -> None:
-        """Take back a message of ``put`` that must not be worked on after all."""
-        outlet = self._outlets.get(item.queue)
-        if item.is_ours and outlet is not None:
-            outlet.release(item.queue)
-        self.complete([item])
-
     async def rewind(self, instance_id: str, message: TaskMessage) -> None:
         """Let a failed instance run again from what failed; ``message`` wakes it.
 
@@ -183,59 +121,10 @@ class TaskHub:
             self.complete([item])
         else:
             await self.abandon(item)
-            outlet = self._outlets.get(item.queue)
-            if outlet is not None:
-                outlet.expect(item.queue, 0)
-
-    async def send(self, message: TaskMessage) -> None:
-        """Put a message and begin on it if this process may."""
-        self.offer(await self.put(message))
-
-    async def receive(self, queue: str, count: int) -> list[Received]:
-        """Take up to ``count`` messages of a queue, locked for ``LOCK_S``."""
-        return await self._queues.get(queue, count=count, lock_s=LOCK_S)
-
-    async def renew(self, item: Received) -> bool:
-        """Keep a message for another ``LOCK_S``; False when somebody took it."""
-        return await self._queues.update(item, LOCK_S)
-
-    async def abandon(self, item: Received, pause_s: int = 0) -> None:
-        """Give a message back, visible after ``pause_s``."""
-        await self._queues.update(item, pause_s)
-
-    async def poison(self, item: Received) -> str:
-        """Move a message that nobody can read out of the way; return the queue's name.
-
-        A crash in between leaves it in both queues, never in none.
-        """
-        queue = f"{item.queue}-poison"
-        await self._queues.move(item, queue)
-        return queue
-
-    def complete(self, items: Iterable[Received]) -> None:
-        """Delete messages that have been worked on; nobody waits for it.
-
-        One that is not deleted because of a crash comes again as a duplicate.
-        """
-        for item in items:
-            task = asyncio.create_task(self._delete(item), name=f"delete {item.queue}")
-            self._deletes.add(task)
-            task.add_done_callback(self._deletes.discard)
-
-    async def close(self) -> None:
-        """Wait for deletes that are still on their way."""
-        await asyncio.gather(*self._deletes)
 
     def stop_retrying(self) -> None:
         """Let requests that the storage does not answer fail from now on."""
         self.storage.stop_retrying()
-
-    async def _delete(self, item: Received) -> None:
-        crash_point("before delete")
-        try:
-            await self._queues.delete(item)
-        except HostError as exc:
-            log.warning("%s: a message was not deleted: %s", item.queue, exc)
 
     async def commit(self, checkpoint: Checkpoint) -> str:
         """Make a turn happen and return the sentinel's new ETag.

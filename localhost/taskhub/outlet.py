@@ -22,5 +22,8 @@ class Outlet(Protocol):
     def offer(self, item: Received) -> None:
         """Take a message that this process has put hidden, and so owns."""
 
+    def hand_over(self, item: Received) -> None:
+        """Take a work item that has become an answer; there is always room for one."""
+
     def expect(self, queue: str, in_s: float) -> None:
         """Look at a queue in so many seconds: a message appears there then."""

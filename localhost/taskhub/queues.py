@@ -37,6 +37,7 @@ class Received:
     when it may be worked on, ``is_ours`` whether this process put it there itself (it
     keeps no ``text`` then), ``is_first`` whether its instance has no history because it
     is new; ``blob`` names where the text is when it was too large for the queue.
+    ``stands_in`` is the control queue of the answer that a work item has become.
     ``receipt_lock`` lets a delete wait for a renewal on its way, which brings the
     receipt that it needs.
     """
@@ -53,7 +54,13 @@ class Received:
     is_ours: bool = False
     is_first: bool = False
     blob: str | None = None
+    stands_in: str = ""
     receipt_lock: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+
+    @property
+    def lane_queue(self) -> str:
+        """The queue whose owner works on it."""
+        return self.stands_in or self.queue
 
 
 def partition_of(instance_id: str, partition_count: int) -> int:

@@ -87,6 +87,17 @@ def row_key(ordinal: int) -> str:
     return f"{ordinal:016X}"
 
 
+def place_of(row_key: str) -> int:
+    """Return the place of an event in its execution. Raises ``HostError``."""
+    try:
+        return int(row_key, 16)
+    except ValueError as exc:
+        raise UnreadableHistoryError(
+            f"History: a row has the RowKey '{row_key}'; expected the sentinel or 16"
+            " hexadecimal digits"
+        ) from exc
+
+
 def row_of_event(event: HistoryEvent, execution_id: str) -> Row:
     """Return the columns of an event's row, without its keys."""
     row: Row = {}

@@ -383,6 +383,22 @@ def test_a_history_without_a_row_that_says_little_is_finished(
     assert hosted.runs_a_neighbour_of(instance_id)
 
 
+def test_no_row_is_written_over_when_one_before_it_is_missing(
+    hosted: Hosted, judge: Judge
+) -> None:
+    """What follows is written behind the last row that is there."""
+    instance_id = start_with_a_hole(hosted, judge, "OrchestratorStarted")
+    before = {
+        r["RowKey"]: r.get("EventType") for r in judge.rows("History", instance_id)
+    }
+    hosted.end_of(instance_id)
+    after = {
+        r["RowKey"]: r.get("EventType") for r in judge.rows("History", instance_id)
+    }
+
+    assert before.items() <= after.items()
+
+
 def test_a_history_without_an_answer_waits_for_it(hosted: Hosted, judge: Judge) -> None:
     """As for an activity that still runs; the instance can be terminated."""
     instance_id = start_with_a_hole(hosted, judge, "TaskCompleted")

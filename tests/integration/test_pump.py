@@ -12,7 +12,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from localhost.durable.pump import Pump
+from localhost.durable.pump import LONGEST_EARLY_S, Pump
 from localhost.history import EventType
 from localhost.taskhub.hub import LOCK_S, Received, TaskHub
 from localhost.timestamps import from_datetime
@@ -364,6 +364,115 @@ async def test_a_message_that_is_early_waits_in_memory(make: Make) -> None:
     await eventually(lambda: running.work.begun)
 
     assert datetime.now(timezone.utc) >= due_at
+
+
+async def test_a_message_that_is_due_much_later_goes_back_until_then(
+    make: Make, judge: Judge
+) -> None:
+    """It takes no place in memory, and no lock is renewed for it."""
+    running = make()
+    due_at = datetime.now(timezone.utc) + timedelta(seconds=LONGEST_EARLY_S + 60)
+    timer = event(EventType.TimerFired, TimerId=0, FireAt=from_datetime(due_at))
+    text = message(timer, "a").to_json(activity_id="1", sequence_number=1)
+    judge.put(running.queue, text)
+    running.start()
+
+    await eventually(lambda: not judge.visible(running.queue))
+    await eventually(lambda: running.pump.is_drained(running.queue))
+
+    assert [] == running.work.begun
+    assert 1 == judge.count(running.queue)
+
+
+async def test_a_message_that_has_waited_for_long_goes_back(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others have its place meanwhile, and it comes again by itself."""
+    monkeypatch.setattr("localhost.durable.pump.LONGEST_WAIT_S", 0.0)
+    running = make()
+    running.work.must_wait.update(quoted("answer"))
+    running.start()
+    await running.put_visible("a", "answer")
+
+    await eventually(lambda: len(running.work.begun) > 1)
+
+    assert [1, 2] == [item.dequeue_count for item in running.work.begun[:2]]
+
+
+async def test_an_answer_goes_straight_to_its_lane(make: Make, judge: Judge) -> None:
+    """Its work item stays, as its message, until a turn has taken the answer."""
+    running = make()
+    running.start()
+    item = await work_item(running.hub, "a")
+
+    await running.hub.answer(item, raised("a", "answer"))
+    await eventually(lambda: running.work.ended)
+
+    assert [("a", quoted("answer"))] == running.work.batches
+    await eventually(lambda: not judge.count(running.hub.work_item_queue))
+
+
+async def test_a_work_item_that_comes_again_is_none_while_its_answer_is_in_hand(
+    make: Make, judge: Judge
+) -> None:
+    """The activity does not run again; the new receipt deletes the item."""
+    running = make()
+    running.work.block("a")
+    running.start()
+    item = await work_item(running.hub, "a")
+    await running.hub.answer(item, raised("a", "answer"))
+    await eventually(lambda: running.work.running)
+    receipt = item.pop_receipt
+    await running.hub.abandon(replace(item, stands_in=""))
+
+    assert [] == await running.hub.receive(running.hub.work_item_queue, 32)
+
+    assert receipt != item.pop_receipt
+    running.work.release("a")
+    await eventually(lambda: not judge.count(running.hub.work_item_queue))
+
+
+async def test_an_answer_in_hand_becomes_a_message_at_the_end(
+    make: Make, judge: Judge
+) -> None:
+    """A host that ends gives back what was answered, not what was asked."""
+    running = make()
+    running.work.block("a")
+    running.start()
+    await running.send("a", "first")
+    await eventually(lambda: running.work.running)
+    item = await work_item(running.hub, "a")
+    await running.hub.answer(item, raised("a", "answer"))
+    end = running.ask_to_stop()
+    running.work.release("a")
+    await end
+    await running.hub.close()
+
+    assert 0 == judge.count(running.hub.work_item_queue)
+    (given_back,) = await running.taken_by_another()
+    assert quoted("answer") == [data_of(given_back)]
+
+
+async def test_an_answer_to_another_host_is_a_message(make: Make, judge: Judge) -> None:
+    """Nobody works on its queue here."""
+    running = make()
+    item = await work_item(running.hub, "a")
+    running.hub.detach(running.queue)
+
+    await running.hub.answer(item, raised("a", "answer"))
+    await running.hub.close()
+
+    assert 0 == judge.count(running.hub.work_item_queue)
+    (sent,) = await running.taken_by_another()
+    assert quoted("answer") == [data_of(sent)]
+
+
+async def work_item(hub: TaskHub, instance_id: str) -> Received:
+    """A work item as an activity pump has taken it."""
+    asked = event(EventType.TaskScheduled, event_id=0, Name="Hello", Version="")
+    await hub.send(message(asked, instance_id))
+    (item,) = await hub.receive(hub.work_item_queue, 1)
+    return item
 
 
 async def test_a_fault_gives_the_message_back_for_later(

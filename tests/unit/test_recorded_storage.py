@@ -16,13 +16,14 @@ from typing import Any
 
 import pytest
 
+from localhost.durable.activities import answer_of
 from localhost.durable.execution import Rules
 from localhost.durable.in_hand import change_of
 from localhost.durable.outbox import Sender
 from localhost.durable.sdk import state_of
 from localhost.durable.turn import decide
 from localhost.history import SCHEDULES, EventType, HistoryEvent
-from localhost.outcome import Returned
+from localhost.outcome import Outcome, Raised, Returned
 from localhost.records import TaskMessage, dumps
 from localhost.taskhub import rows
 from localhost.taskhub.queues import blob_named_in, message_blob_name
@@ -422,3 +423,50 @@ def test_turn_sends_the_recorded_messages(
     sent = [m.to_json(activity_id="", sequence_number=0) for m in turn.outbox]
 
     assert [_comparable(text) for text in texts] == [_comparable(t) for t in sent]
+
+
+# Answers of activities
+
+
+def _answered() -> Iterator[Any]:
+    """Yield the messages of a work item and of its answer."""
+    asked: dict[tuple[str, str, int], str] = {}
+    for line in LINES:
+        if not line.message:
+            continue
+        event = line.message["TaskMessage"]["Event"]
+        target = line.message["TaskMessage"]["OrchestrationInstance"]
+        key = (target["InstanceId"], target["ExecutionId"])
+        if event["EventType"] == EventType.TaskScheduled:
+            asked[(*key, event["EventId"])] = line.text
+        elif _is_answer_of_activity(line.message):
+            question = asked.get((*key, event["TaskScheduledId"]))
+            if question is not None:
+                yield pytest.param(question, line.text, id=line.place)
+
+
+ANSWERS = list(_answered())
+
+
+def test_many_answers_are_compared() -> None:
+    """Those whose question is in a recording too."""
+    assert len(ANSWERS) == 37
+
+
+@pytest.mark.parametrize(("asked", "expected"), ANSWERS)
+def test_answer_of_an_activity_is_as_recorded(asked: str, expected: str) -> None:
+    """Envelope and event; what a failure says in .NET's words has its own tests."""
+    recorded = TaskMessage.from_json(expected).event
+    outcome: Outcome = Returned(value=recorded["Result"])
+    if recorded.type is EventType.TaskFailed:
+        outcome = Raised(type_name="ValueError", message="", traceback="")
+    answer = answer_of(
+        outcome, TaskMessage.from_json(asked), now="2026-11-22T05:00:00Z"
+    )
+    if recorded.type is EventType.TaskFailed:
+        texts = {name: recorded[name] for name in ("Reason", "Details")}
+        fields = {**answer.event.fields, **texts}
+        answer = replace(answer, event=replace(answer.event, fields=fields))
+    written = answer.to_json(activity_id="", sequence_number=0)
+
+    assert _comparable(expected) == _comparable(written)

@@ -1,0 +1,175 @@
+"""The messages of one hub, and those that this process put there itself.
+
+What this process puts into a queue that it works on needs no poll: it is put hidden,
+begun at once, and deleted in the end; after a crash it appears by itself. The answer
+of an activity is not even put when its instance is worked on here: the work item stays
+in its queue, locked, until the history holds the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+
+from localhost.crashpoints import crash_point
+from localhost.errors import HostError
+from localhost.records import TaskMessage
+from localhost.taskhub.due import hidden_for_s
+from localhost.taskhub.outlet import Outlet
+from localhost.taskhub.queues import Queues, Received
+
+log = logging.getLogger(__name__)
+
+LOCK_S = 5  # how soon a killed host's work returns; renewed at a third of it
+
+
+class Messages:
+    """What is sent through one hub's queues; ``now`` gives timestamps."""
+
+    def __init__(self, queues: Queues, now: Callable[[], str]) -> None:
+        self._queues = queues
+        self._now = now
+        self._outlets: dict[str, Outlet] = {}
+        self._handed: dict[str, Received] = {}
+        self._deletes: set[asyncio.Task[None]] = set()
+
+    @property
+    def control_queues(self) -> tuple[str, ...]:
+        """Names of the control queues, by partition."""
+        return self._queues.control
+
+    @property
+    def work_item_queue(self) -> str:
+        """Name of the queue of activities."""
+        return self._queues.work_items
+
+    def attach(self, queue: str, outlet: Outlet) -> None:
+        """Say who works on a queue here, so that own messages need no poll."""
+        self._outlets[queue] = outlet
+
+    def detach(self, queue: str) -> None:
+        """Take back ``attach``: this process no longer works on the queue."""
+        self._outlets.pop(queue, None)
+
+    async def put(self, message: TaskMessage) -> Received:
+        """Put a message, hidden and ours if this process can begin on it at once.
+
+        Who gets an owned message (``is_ours``) must ``offer`` it once it may begin.
+        """
+        queue = self._queues.queue_for(message)
+        hidden_s = hidden_for_s(message, self._now())
+        outlet = self._outlets.get(queue)
+        if not hidden_s and outlet is not None and outlet.reserve(queue):
+            try:
+                return await self._queues.put(queue, message, hidden_s=LOCK_S)
+            except BaseException:
+                outlet.release(queue)
+                raise
+        item = await self._queues.put(queue, message, hidden_s=hidden_s)
+        item.is_ours = False
+        if outlet is not None:
+            outlet.expect(queue, hidden_s or 0)
+        return item
+
+    def offer(self, item: Received) -> None:
+        """Begin on a message of ``put``, if it is ours."""
+        if not item.is_ours:
+            return
+        outlet = self._outlets.get(item.queue)
+        if outlet is not None:
+            outlet.offer(item)
+
+    def withdraw(self, item: Received) -> None:
+        """Take back a message of ``put`` that must not be worked on after all."""
+        outlet = self._outlets.get(item.queue)
+        if item.is_ours and outlet is not None:
+            outlet.release(item.queue)
+        self.complete([item])
+
+    async def send(self, message: TaskMessage) -> None:
+        """Put a message and begin on it if this process may."""
+        self.offer(await self.put(message))
+
+    async def answer(self, item: Received, message: TaskMessage) -> None:
+        """Send the answer to a work item and delete the item, in this order.
+
+        If the instance is worked on here, the answer goes straight to its lane and the
+        work item lives on as its message, until a turn has taken the answer.
+        """
+        queue = self._queues.queue_for(message)
+        outlet = self._outlets.get(queue)
+        if outlet is None:
+            await self.send(message)
+            crash_point("after the answer of an activity")
+            self.complete([item])
+            return
+        item.message, item.stands_in = message, queue
+        self._handed[item.message_id] = item
+        outlet.hand_over(item)
+
+    async def receive(self, queue: str, count: int) -> list[Received]:
+        """Take up to ``count`` messages of a queue, locked for ``LOCK_S``.
+
+        A work item that comes again though its answer is in hand is none.
+        """
+        items = await self._queues.get(queue, count=count, lock_s=LOCK_S)
+        return [item for item in items if not self._is_answered(item)]
+
+    async def renew(self, item: Received) -> bool:
+        """Keep a message for another ``LOCK_S``; False when somebody took it."""
+        return await self._queues.update(item, LOCK_S)
+
+    async def abandon(self, item: Received, pause_s: int = 0) -> None:
+        """Give a message back, visible after ``pause_s``.
+
+        An answer that was in hand only becomes a message of its own.
+        """
+        if item.message is not None and item.stands_in:
+            await self._queues.put(item.stands_in, item.message, hidden_s=pause_s)
+            crash_point("after the answer of an activity")
+            self.complete([item])
+        else:
+            await self._queues.update(item, pause_s)
+        outlet = self._outlets.get(item.lane_queue)
+        if outlet is not None:
+            outlet.expect(item.lane_queue, pause_s)
+
+    def _is_answered(self, item: Received) -> bool:
+        answered = self._handed.get(item.message_id)
+        if answered is not None:
+            answered.pop_receipt = item.pop_receipt
+            answered.locked_until_s = item.locked_until_s
+        return answered is not None
+
+    async def poison(self, item: Received) -> str:
+        """Move a message that nobody can read out of the way; return the queue's name.
+
+        A crash in between leaves it in both queues, never in none.
+        """
+        queue = f"{item.queue}-poison"
+        await self._queues.move(item, queue)
+        return queue
+
+    def complete(self, items: Iterable[Received]) -> None:
+        """Delete messages that have been worked on; nobody waits for it.
+
+        One that is not deleted because of a crash comes again as a duplicate.
+        """
+        for item in items:
+            task = asyncio.create_task(self._delete(item), name=f"delete {item.queue}")
+            self._deletes.add(task)
+            task.add_done_callback(self._deletes.discard)
+
+    async def _delete(self, item: Received) -> None:
+        crash_point("before delete")
+        try:
+            await self._queues.delete(item)
+        except HostError as exc:
+            log.warning("%s: a message was not deleted: %s", item.queue, exc)
+        finally:
+            self._handed.pop(item.message_id, None)
+
+    async def close(self) -> None:
+        """Wait for deletes that are still on their way."""
+        await asyncio.gather(*self._deletes)
