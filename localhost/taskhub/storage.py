@@ -35,7 +35,7 @@ from localhost.errors import (
     StorageError,
     UnavailableError,
 )
-from localhost.taskhub.outage import Outage
+from localhost.taskhub.outage import Outage, Pending, reason_of
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,13 @@ class Account:
 class Storage:
     """Sends requests to one account; an async context manager."""
 
-    def __init__(self, account: Account, *, connections: int = 64) -> None:
+    def __init__(
+        self,
+        account: Account,
+        *,
+        connections: int = 64,
+        attempt_limit_s: float = ATTEMPT_LIMIT_S,
+    ) -> None:
         self.account = account
         self.requests_sent = 0
         self._signing = hmac.new(
@@ -94,6 +100,7 @@ class Storage:
         )
         self._date = _Date()
         self._connections = connections
+        self._attempt_limit_s = attempt_limit_s
         self._session: aiohttp.ClientSession | None = None
         self._outage = Outage()
         self._gives_up = False
@@ -103,7 +110,7 @@ class Storage:
             connector=aiohttp.TCPConnector(
                 limit=self._connections, keepalive_timeout=KEEP_ALIVE_S
             ),
-            timeout=aiohttp.ClientTimeout(total=ATTEMPT_LIMIT_S),
+            timeout=aiohttp.ClientTimeout(total=self._attempt_limit_s),
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
         )
@@ -139,23 +146,45 @@ class Storage:
         ``NotFoundError``, ``ConflictError``, ``PreconditionError`` or, for any other
         4xx, ``StorageError``; ``UnavailableError`` only after ``stop_retrying``.
         """
-        attempts, pause_s = 0, FIRST_PAUSE_S
+        pending = Pending(self.account.urls[service])
+        try:
+            response = await self._answer(
+                pending, service, method, path, query, headers or {}, body
+            )
+        except BaseException:
+            self._outage.left(pending)
+            raise
+        self._outage.answered(pending)
+        return _checked(response, f"{method} {service} {path}")
+
+    async def _answer(
+        self,
+        pending: Pending,
+        service: Service,
+        method: str,
+        path: str,
+        query: str,
+        headers: Mapping[str, str],
+        body: bytes,
+    ) -> Response:
+        """Send a request until there is an answer to it, whatever that says."""
+        pause_s = FIRST_PAUSE_S
         while True:
-            attempts += 1
+            attempts = pending.failures + 1
             try:
                 response = await self._send(
-                    service, method, path, query, headers or {}, body, attempts
+                    service, method, path, query, headers, body, attempts
                 )
-                reason = f"HTTP {response.status}"
+                if response.status not in _RETRIED:
+                    return response
+                code = response.headers.get("x-ms-error-code", "")
+                reason = f"only with HTTP {response.status} {code}".rstrip()
             except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as exc:
-                response, reason = None, str(exc) or type(exc).__name__
-            if response is not None and response.status not in _RETRIED:
-                self._outage.end()
-                return _checked(response, f"{method} {service} {path}")
+                reason = reason_of(exc)
             log.debug(
                 "try %d of %s %s %s failed: %s", attempts, method, service, path, reason
             )
-            self._outage.note(self.account.urls[service], reason)
+            self._outage.failed(pending, reason)
             if self._gives_up:
                 raise UnavailableError(f"{method} {service} {path}: {reason}")
             await asyncio.sleep(pause_s)

@@ -6,9 +6,8 @@ import asyncio
 import logging
 import re
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from itertools import pairwise
 
 import pytest
 
@@ -24,15 +23,23 @@ from localhost.taskhub.tables import Table
 from tests.conftest import account_at
 from tests.integration.conftest import eventually
 
-HANG_UP = 0
+HANG_UP, CUT_OFF, SILENCE = 0, 1, 2
 NAMES = ("it's", "ключ-日本", "a^b", 'say "hi"', "a b+c%d&e=f", "é🙂", "a~b!(c)*")
+TRY_LIMIT_S = 0.3
 
 
 class Service:
-    """Answers requests as a script says: statuses, or ``HANG_UP``; then 200."""
+    """Answers requests as a script says; then 200, or what ``always`` says.
 
-    def __init__(self, script: Sequence[int] = ()) -> None:
+    Statuses, or ``HANG_UP`` (no answer), ``CUT_OFF`` (half of one) and ``SILENCE``.
+    """
+
+    def __init__(
+        self, script: Sequence[int] = (), always: Mapping[str, int] | None = None
+    ) -> None:
         self.script = list(script)
+        self.always = dict(always or {})
+        self.arrivals: list[str] = []
 
     async def serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -49,8 +56,15 @@ class Service:
         head = await reader.readuntil(b"\r\n\r\n")
         length = re.search(rb"(?i)content-length: (\d+)", head)
         await reader.readexactly(int(length[1]) if length else 0)
-        status = self.script.pop(0) if self.script else 200
-        if status == HANG_UP:
+        name = head.split()[1].decode().rpartition("/")[2]
+        self.arrivals.append(name)
+        status = self.script.pop(0) if self.script else self.always.get(name, 200)
+        if status == SILENCE:
+            await reader.read()
+        if status == CUT_OFF:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf of it")
+            await writer.drain()
+        if status in (HANG_UP, CUT_OFF, SILENCE):
             return False
         code = "OK" if status == 200 else f"Code{status}"
         writer.write(
@@ -69,9 +83,14 @@ async def listening(service: Service, port: int = 0) -> AsyncIterator[int]:
         yield server.sockets[0].getsockname()[1]
 
 
-def storage_at(port: int) -> Storage:
+def storage_at(port: int, queue_port: int | None = None) -> Storage:
+    """The account on one port, or its queues on another one."""
     url = f"http://127.0.0.1:{port}/testaccount"
-    return Storage(account_at({"blob": url, "queue": url, "table": url}))
+    queue_url = f"http://127.0.0.1:{queue_port or port}/testaccount"
+    return Storage(
+        account_at({"blob": url, "queue": queue_url, "table": url}),
+        attempt_limit_s=TRY_LIMIT_S,
+    )
 
 
 def free_port() -> int:
@@ -142,6 +161,9 @@ async def test_blobs_of_an_instance_whose_id_begins_the_same_stay(
         ((408, 429, 502), 4),
         ((HANG_UP,), 2),
         ((HANG_UP, 504), 3),
+        ((CUT_OFF,), 2),
+        ((SILENCE, SILENCE), 3),
+        ((503, HANG_UP, CUT_OFF, 500, SILENCE, 429), 7),
     ],
 )
 async def test_a_request_is_tried_until_it_is_answered(
@@ -194,53 +216,131 @@ async def test_a_refusal_is_an_error_at_once(
     assert f"GET queue /name/messages: HTTP {status} Code{status}" == str(caught.value)
 
 
-@pytest.mark.parametrize("script", [(503,), (HANG_UP,)])
+async def test_pauses_between_tries_grow() -> None:
+    """A request that failed often lets a new one have three tries before its next."""
+    service = Service(always={"old": 503, "new": 503})
+    async with listening(service) as port, storage_at(port) as storage:
+        old = asyncio.create_task(storage.request("queue", "GET", "/old"))
+        await eventually(lambda: service.arrivals.count("old") == 5)
+        new = asyncio.create_task(storage.request("queue", "GET", "/new"))
+        await eventually(lambda: service.arrivals.count("new") == 3)
+        service.always.clear()
+        await asyncio.gather(old, new)
+
+    assert ["old"] * 5 + ["new"] * 3 == service.arrivals[:8]
+
+
+@pytest.mark.parametrize("fault", [503, HANG_UP, CUT_OFF, SILENCE])
 async def test_one_failed_try_is_not_worth_a_line(
-    script: tuple[int, ...], caplog: pytest.LogCaptureFixture
+    fault: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Node may close a connection at the moment we use it."""
     caplog.set_level(logging.INFO)
-    async with listening(Service(script)) as port, storage_at(port) as storage:
+    async with listening(Service([fault])) as port, storage_at(port) as storage:
         await storage.request("table", "GET", "/Tables")
 
     assert [] == caplog.messages
 
 
-async def test_an_outage_is_said_at_most_once_a_second(
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (500, "only with HTTP 500 Code500"),
+        (503, "only with HTTP 503 Code503"),
+        (429, "only with HTTP 429 Code429"),
+        (408, "only with HTTP 408 Code408"),
+        (HANG_UP, "the connection broke off: .+"),
+        (CUT_OFF, "the connection broke off: .+"),
+        (SILENCE, "no answer came in time"),
+    ],
+)
+async def test_an_outage_is_said_once_and_so_is_its_end(
+    fault: int, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However many requests wait; with endpoint and reason, and how long it took."""
+    service = Service([fault] * 20)
+    async with listening(service) as port, storage_at(port) as storage:
+        requests = [storage.request("queue", "POST", f"/{n}") for n in range(5)]
+        answers = await asyncio.gather(*requests)
+
+    assert 25 == sum(answer.attempts for answer in answers) == len(service.arrivals)
+    begin, end = _warnings(caplog)
+    assert re.fullmatch(
+        rf"The storage at http://127.0.0.1:{port}/testaccount does not answer"
+        rf" \({reason}\)\. What needs it is tried again until it does\.",
+        begin,
+    )
+    assert re.fullmatch(r"The storage answers again after \d+\.\d s\.", end)
+
+
+async def test_a_port_on_which_nobody_listens_is_said_as_such(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """However many requests wait; and its end is said once."""
-    said = _outage_lines(caplog)
+    """And what to do about it; once."""
     port = free_port()
     async with storage_at(port) as storage:
-        requests = [
-            asyncio.create_task(storage.request("queue", "GET", f"/{number}"))
-            for number in range(5)
-        ]
-        await eventually(lambda: len(said()) >= 3)
+        request = asyncio.create_task(storage.request("queue", "GET", "/name"))
+        await eventually(lambda: bool(_warnings(caplog)))
         async with listening(Service(), port):
-            await asyncio.gather(*requests)
+            await request
 
-    *during, end = said()
-    pauses_s = [later.created - line.created for line, later in pairwise(during)]
-    assert min(pauses_s) >= 0.99
-    assert all(
-        line.getMessage().startswith(
-            f"The storage at http://127.0.0.1:{port}/testaccount does not answer ("
-        )
-        for line in during
-    )
-    assert re.fullmatch(
-        r"The storage answers again after \d+\.\d s\.", end.getMessage()
-    )
+    begin, _ = _warnings(caplog)
+    assert "(nothing listens there; start it, unless that is under way)" in begin
 
 
-def _outage_lines(
+async def test_an_outage_of_one_service_does_not_end_by_the_answers_of_another(
     caplog: pytest.LogCaptureFixture,
-) -> Callable[[], list[logging.LogRecord]]:
-    return lambda: [
-        record for record in caplog.records if record.levelno == logging.WARNING
-    ]
+) -> None:
+    """The console would say both again and again."""
+    tables, queues = Service(always={"rows": 500}), Service()
+    async with (
+        listening(tables) as port,
+        listening(queues) as queue_port,
+        storage_at(port, queue_port) as storage,
+    ):
+        request = asyncio.create_task(storage.request("table", "GET", "/rows"))
+        await eventually(lambda: bool(_warnings(caplog)))
+        for _ in range(3):
+            await storage.request("queue", "GET", "/messages")
+            await storage.request("table", "GET", "/other")
+        assert 1 == len(_warnings(caplog))
+        tables.always.clear()
+        await request
+
+    begin, end = _warnings(caplog)
+    assert f"The storage at http://127.0.0.1:{port}/testaccount does not" in begin
+    assert "answers again" in end
+
+
+async def test_an_outage_whose_last_request_is_given_up_ends_with_the_next_answer(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Of the same service."""
+    service = Service(always={"rows": 500})
+    async with listening(service) as port, storage_at(port) as storage:
+        request = asyncio.create_task(storage.request("table", "GET", "/rows"))
+        await eventually(lambda: bool(_warnings(caplog)))
+        request.cancel()
+        await asyncio.wait([request])
+        await storage.request("table", "GET", "/other")
+
+    begin, end = _warnings(caplog)
+    assert ("does not answer" in begin, "answers again" in end) == (True, True)
+
+
+async def test_a_second_outage_is_said_again(caplog: pytest.LogCaptureFixture) -> None:
+    """And its end."""
+    service = Service()
+    async with listening(service) as port, storage_at(port) as storage:
+        for _ in range(2):
+            service.script = [503] * 4
+            await storage.request("queue", "GET", "/name")
+
+    assert 4 == len(_warnings(caplog))
+
+
+def _warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
 
 
 async def test_a_closed_storage_sends_nothing() -> None:

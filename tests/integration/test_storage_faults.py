@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +105,7 @@ def test_chains_survive_a_storage_that_stands_still(
 def test_chains_survive_a_storage_that_ends_and_comes_back(
     hosts: Hosts, storage: Storage
 ) -> None:
-    """The console says once a second at most that it waits, once that it ends."""
+    """The console says once that it waits, and once that this is over."""
     app = hosts.copy_app()
     azurite = hosts.azurite(storage, app)
     host, starts = start_chains(hosts)
@@ -118,9 +117,8 @@ def test_chains_survive_a_storage_that_ends_and_comes_back(
 
     assert was_done < CALLS
     assert [GREETINGS] * CHAINS == outputs_of(starts)
-    told = times_of(host, DOES_NOT_ANSWER)
-    assert told
-    assert all((b - a).total_seconds() > 0.9 for a, b in pairwise(told))
+    wait_for(lambda: times_of(host, ANSWERS_AGAIN), "the end of the outage", limit_s=5)
+    (begin,) = times_of(host, DOES_NOT_ANSWER)
     (end,) = times_of(host, ANSWERS_AGAIN)
-    assert end >= told[-1]
+    assert begin < end
     assert re.search(rf"Warning: The storage {ANSWERS_AGAIN} \d+\.\d s\.", host.text())
