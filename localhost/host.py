@@ -6,47 +6,30 @@ import asyncio
 import logging
 import os
 import platform
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 
 from localhost.app.manifest import FunctionFault, read_app
 from localhost.app.worker import Worker
 from localhost.azurite import Endpoints, azurite
 from localhost.compat import TaskGroup, timeout
 from localhost.console import function_lines
-from localhost.durable.activities import Activities
-from localhost.durable.client import Client
-from localhost.durable.entities import Entities
-from localhost.durable.execution import Rules
-from localhost.durable.orchestrations import Orchestrations
-from localhost.durable.pump import Pump
 from localhost.errors import UnavailableError
 from localhost.front import Front
 from localhost.functions import DurableFunctions
+from localhost.parts import DRAIN_LIMIT_S, Parts, make_parts
 from localhost.settings import DurableSettings, Settings, StorageAccount
-from localhost.taskhub.hub import Account, Partitions, Received, TaskHub, open_task_hub
+from localhost.taskhub.hub import Account, Partitions, TaskHub, open_task_hub
 from localhost.timestamps import Clock
 from localhost.web.outgoing import call_http
+from localhost.web.ports import LOOPBACK_NAMES
 
 log = logging.getLogger(__name__)
 
-DRAIN_LIMIT_S = 30.0
 CLOSE_LIMIT_S = 2.0  # for what ran on after the drain
 AZURITE_FOLDER = ".azurite"
 THREADS_FOR_HTTP = 16
-CONTROL_BUFFER = 64  # few enough to be worked off before their locks need renewal
-PAUSE_ON_LOOPBACK_S, PAUSE_ELSEWHERE_S = 1.0, 30.0
 VERSION = "4.0.0-localhost"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parts:
-    """What works on a task hub: the pumps, and the client that starts instances."""
-
-    control: Pump
-    work_items: Pump
-    client: Client
 
 
 async def run_host(
@@ -69,11 +52,11 @@ async def run_host(
         ) as hub,
     ):
         functions = DurableFunctions(app, worker, call_http=call_http)
-        parts = _parts(settings, functions, hub, clock)
+        parts = make_parts(settings, functions, hub, clock)
         front = Front(settings, app, worker, functions, parts.client)
         functions.client_binding = front.client_binding
         async with front.server as server:
-            partitions = _partitions(hub, parts.control, server.port)
+            partitions = _partitions(hub, parts, _worker_id(settings, server.port))
             faults = await _made_ready(hub, worker, partitions, stop)
             if faults is None:
                 return
@@ -175,101 +158,32 @@ async def _run(
         hub.stop_retrying()
 
 
-def _partitions(hub: TaskHub, control: Pump, port: int) -> Partitions:
-    """Own control queues under an id that a restart on the same port has again."""
+def _worker_id(settings: Settings, port: int) -> str:
+    """Return the id under which partitions are owned; a restart has it again."""
+    is_usual = settings.address in LOOPBACK_NAMES
+    where = str(port) if is_usual else f"{settings.address}-{port}"
+    return f"{platform.node()}-localhost-{where}"
+
+
+def _partitions(hub: TaskHub, parts: Parts, worker_id: str) -> Partitions:
+    """Own control queues; nothing is known of instances others may have worked on."""
+
+    def listen(queue: str) -> None:
+        parts.instances.forget_all()
+        parts.control.listen(queue)
+
     return hub.partitions(
-        worker_id=f"{platform.node()}-localhost-{port}",
-        listen=control.listen,
-        unlisten=control.unlisten,
-        drained=control.is_drained,
+        worker_id=worker_id,
+        listen=listen,
+        unlisten=parts.control.unlisten,
+        drained=parts.control.is_drained,
     )
-
-
-def _parts(
-    settings: Settings, functions: DurableFunctions, hub: TaskHub, clock: Clock
-) -> Parts:
-    durable = settings.durable
-    rules = Rules(
-        unknown=functions.unknown,
-        store_inputs=durable.store_inputs,
-        max_actions=durable.max_orchestration_actions,
-    )
-    orchestrations = Orchestrations(
-        hub,
-        invoke=functions.orchestrator,
-        rules=rules,
-        now=clock.now,
-        http_sleep_ms=durable.http_sleep_ms,
-    )
-    entities = Entities(
-        hub,
-        invoke=functions.entity,
-        now=clock.now,
-        largest_batch=durable.max_entity_batch,
-    )
-    activities = Activities(hub, invoke=functions.activity, now=clock.now)
-    instances = _InstancesOf(orchestrations, entities)
-    on_loopback = settings.storage.is_loopback
-    longest_pause_s = PAUSE_ON_LOOPBACK_S if on_loopback else PAUSE_ELSEWHERE_S
-    control = Pump(
-        hub,
-        name="control queues",
-        key=_instance_of,
-        process=instances.process,
-        slots=durable.max_orchestrators,
-        buffer=CONTROL_BUFFER,
-        longest_pause_s=longest_pause_s,
-        drain_limit_s=DRAIN_LIMIT_S,
-    )
-    work_items = Pump(
-        hub,
-        name="work items",
-        key=lambda item: item.message_id,
-        process=activities.process,
-        slots=durable.max_activities,
-        buffer=0,
-        longest_pause_s=longest_pause_s,
-        drain_limit_s=DRAIN_LIMIT_S,
-    )
-    work_items.listen(hub.work_item_queue)
-    client = Client(
-        hub,
-        rules=rules,
-        now=clock.now,
-        forget=instances.forget,
-        may_override=durable.overridable_states == "AnyState",
-    )
-    return Parts(control=control, work_items=work_items, client=client)
-
-
-@dataclass(frozen=True)
-class _InstancesOf:
-    """Sends messages of control queues to orchestrations or entities, by their id."""
-
-    orchestrations: Orchestrations
-    entities: Entities
-
-    async def process(
-        self, instance_id: str, items: Sequence[Received]
-    ) -> Sequence[Received]:
-        if instance_id.startswith("@"):
-            return await self.entities.process(instance_id, items)
-        return await self.orchestrations.process(instance_id, items)
-
-    def forget(self, instance_id: str) -> None:
-        self.orchestrations.forget(instance_id)
-        self.entities.forget(instance_id)
 
 
 def _threads(durable: DurableSettings) -> int:
     """As many as may be needed at once, so that activities starve nobody."""
     at_once = durable.max_activities + durable.max_orchestrators
     return at_once + durable.max_entities + THREADS_FOR_HTTP
-
-
-def _instance_of(item: Received) -> str:
-    """A control message's lane: its instance; what cannot be read has its own."""
-    return item.message.instance_id if item.message else item.message_id
 
 
 def _account(account: StorageAccount) -> Account:

@@ -17,6 +17,7 @@ from localhost.crashpoints import crash_point
 from localhost.errors import ConflictError, PreconditionError
 from localhost.records import Instance, TaskMessage
 from localhost.taskhub import rows
+from localhost.taskhub.blobleases import refuse_leased
 from localhost.taskhub.blobs import Blobs, create_container
 from localhost.taskhub.histories import (
     Checkpoint,
@@ -70,10 +71,13 @@ class TaskHub(Messages):
         self._partitions = Table(storage, f"{name}Partitions")
 
     async def create(self, partitions: Partitions) -> None:
-        """Make what is missing of the hub; what is there stays as it is."""
+        """Make what is missing of the hub; what is there stays as it is.
+
+        Raises ``CannotStartError`` while a host of the older kind works on it.
+        """
         lease = f"/{self.name.lower()}-applease"
         await asyncio.gather(
-            partitions.create(self.control_queues),
+            self._create_partitions(partitions),
             self.histories.create(),
             self.instances.create(),
             self._create_app_lease(lease),
@@ -82,6 +86,10 @@ class TaskHub(Messages):
                 for q in (self.work_item_queue, *self.control_queues)
             ),
         )
+
+    async def _create_partitions(self, partitions: Partitions) -> None:
+        await refuse_leased(self.storage, self.name)
+        await partitions.create(self.control_queues)
 
     def partitions(
         self,
@@ -94,6 +102,7 @@ class TaskHub(Messages):
         """Return the ownership of this hub's control queues for one host."""
         return Partitions(
             self._partitions,
+            hub=self.name,
             worker_id=worker_id,
             now=self._now,
             listen=listen,

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from localhost.taskhub.partitions import LEASE_MS, Partitions
+from localhost.taskhub.leases import LEASE_MS
+from localhost.taskhub.partitions import Partitions
 from localhost.taskhub.storage import Storage
 from localhost.taskhub.tables import Table
 from localhost.timestamps import plus_ms
@@ -37,6 +38,7 @@ class Host:
         self.busy: set[str] = set()
         self.partitions = Partitions(
             table,
+            hub="Hub",
             worker_id=name,
             now=time.now,
             listen=self._listen,

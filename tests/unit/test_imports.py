@@ -62,9 +62,10 @@ ALLOWED = {
         *("app", "durable.client", "web"),
         *("errors", "functions", "keys", "settings"),
     ),
+    "parts": ("durable", "taskhub.hub", "functions", "settings", "timestamps"),
     "host": (
-        *("app", "durable", "taskhub.hub", "web"),
-        *("azurite", "compat", "console", "errors", "front", "functions"),
+        *("app", "taskhub.hub", "web"),
+        *("azurite", "compat", "console", "errors", "front", "functions", "parts"),
         *("settings", "timestamps"),
     ),
     "cli": ("console", "errors", "host", "settings"),

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from localhost.taskhub.partitions import LEASE_MS, RENEW_AFTER_MS, Lease, decide
+from localhost.taskhub.leases import LEASE_MS, RENEW_AFTER_MS, Lease, decide
 from localhost.timestamps import plus_ms, to_ticks
 
 NOW = "2026-11-22T04:00:00Z"
@@ -125,6 +125,15 @@ def test_own_row_is_renewed_in_time(lease: Callable[..., Lease]) -> None:
     assert renewed == lease("me", at=NOW)
 
 
+def test_own_row_is_renewed_at_once_after_a_start(
+    lease: Callable[..., Lease],
+) -> None:
+    """The lease that an earlier life of the host left may be about to end."""
+    young = lease("me", at=plus_ms(NOW, -1))
+
+    assert lease("me", at=NOW) == one(young, renew_after_ms=0)
+
+
 def test_own_row_is_not_renewed_too_often(lease: Callable[..., Lease]) -> None:
     """A row that was renewed a moment ago costs no request."""
     assert one(lease("me", at=plus_ms(EARLIER, 1))) is None
@@ -175,6 +184,13 @@ def test_draining_row_is_renewed(lease: Callable[..., Lease]) -> None:
     assert draining.renewed(NOW) == one(draining)
 
 
+def test_draining_row_is_not_renewed_too_often(lease: Callable[..., Lease]) -> None:
+    """A host that leaves looks often whether it may."""
+    draining = lease("me", at=NOW, next_owner="other", is_draining=True)
+
+    assert one(draining) is None
+
+
 def test_drained_row_is_let_go(lease: Callable[..., Lease]) -> None:
     """Once nothing is in work only the owner goes; who asked for it stays."""
     draining = lease("me", at=EARLIER, next_owner="other", is_draining=True)
@@ -220,6 +236,22 @@ def test_stopping_host_claims_nothing(
 ) -> None:
     """A host that stops leaves free and expired rows to others."""
     assert one(lease(owner, at=LONG_AGO), is_stopping=True) is None
+
+
+def test_stopping_host_takes_its_wishes_back(lease: Callable[..., Lease]) -> None:
+    """What is let go for a host that is gone would be nobody's until it expires."""
+    asked_for = lease("other", next_owner="me")
+    let_go = lease(next_owner="me", expires_at=plus_ms(NOW, 1))
+
+    for row in (asked_for, let_go):
+        assert replace(row, next_owner=None) == one(row, is_stopping=True)
+
+
+def test_stopping_host_leaves_the_wishes_of_others(
+    lease: Callable[..., Lease],
+) -> None:
+    """They are not its own."""
+    assert one(lease("other", next_owner="third"), is_stopping=True) is None
 
 
 # Balance
@@ -432,6 +464,29 @@ def test_host_that_slept_sees_that_it_lost_its_rows() -> None:
     first.read()
 
     assert (set(), set(QUEUES)) == (first.listens, second.listens)
+
+
+def test_host_that_slept_leaves_what_was_taken_meanwhile() -> None:
+    """Its leases ran out; it neither writes the rows nor asks for all of them."""
+    table, (first, second) = started("a", "b")
+    table.now = plus_ms(table.now, 31_000)
+    run(table, [second], 1)
+
+    first.make_pass()
+
+    assert ["b"] * 4 == table.owners()
+    assert Counter(r.next_owner for r in table.rows.values()) == {"a": 2, None: 2}
+
+
+def test_host_that_slept_goes_on_with_what_nobody_took() -> None:
+    """Its leases ran out, but it is alone."""
+    table, (host,) = started("a")
+    table.now = plus_ms(table.now, 10 * LEASE_MS)
+
+    host.make_pass()
+
+    assert ["a"] * 4 == table.owners()
+    assert not any(lease.is_expired(table.now) for lease in table.rows.values())
 
 
 _SCHEDULES = st.lists(
