@@ -4,13 +4,14 @@ Our own runs in a session of its own, so that Ctrl-C and the death of the host d
 reach it: Azurite saves only now and then, and a killed one forgets what it answered.
 It ends by SIGTERM when the host is done; after a SIGKILL of the host it lives on, and
 the next host adopts it. A lock on the folder, which the system takes from a dead host,
-says whether somebody looks after it. Imports ``errors``, ``node``, ``processes`` and
-``azurite_process``.
+says whether somebody looks after it. One that ends while the host runs is started
+again. Imports ``errors``, ``node``, ``processes`` and ``azurite_process``.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -24,6 +25,8 @@ from localhost.azurite_process import (
     Endpoints,
     Own,
     Site,
+    ask_to_end,
+    damage,
     end,
     has_come,
     is_of_folder,
@@ -33,16 +36,22 @@ from localhost.azurite_process import (
     node_for,
     recorded_pid,
     spawn,
+    was_cut_off,
 )
 from localhost.errors import CannotStartError
 from localhost.node import require_supported
-from localhost.processes import terminate, try_lock
+from localhost.processes import try_lock
 
 __all__ = ["Endpoints", "azurite"]
+
+log = logging.getLogger(__name__)
 
 AZURITE_SCRIPT = Path(__file__).parent / "node_modules/azurite/dist/src/azurite.js"
 _HALF_LIMIT_S = 1.5  # for the ports of an Azurite that just starts or ends
 _TAIL_LINES = 8
+WATCH_S, ADOPTED_WATCH_S = 0.1, 1.0  # an adopted one is no child: to look costs more
+LONG_LIFE_S = 60.0
+LONGEST_PAUSE_S = 60.0  # between starts of an Azurite that ends again and again
 
 
 @asynccontextmanager
@@ -70,12 +79,58 @@ async def azurite(
         environ=environ,
         script=script,
     )
-    own = await _use_or_start(site)
+    keeper = _Keeper(await _use_or_start(site), site)
+    watch = asyncio.create_task(keeper.watch(), name="azurite")
     try:
         yield
     finally:
-        if own:
-            await end(own, site)
+        watch.cancel()
+        await asyncio.wait([watch])
+        if keeper.own:
+            await end(keeper.own, site)
+
+
+class _Keeper:
+    """Looks after our own Azurite: one that ends while it is needed is replaced."""
+
+    def __init__(self, own: Own | None, site: Site) -> None:
+        self.own = own
+        self._site = site
+        self._since_s = time.monotonic()
+        self._pause_s = 0.0
+
+    async def watch(self) -> None:
+        """Watch until somebody else's Azurite listens in the place of ours."""
+        while own := self.own:
+            await asyncio.sleep(WATCH_S if own.process else ADOPTED_WATCH_S)
+            if not own.is_alive(self._site):
+                await self._replace(own)
+
+    async def _replace(self, own: Own) -> None:
+        log.warning(
+            "Azurite (pid %d) has ended (%s); it is started again.",
+            own.pid,
+            own.end_in_words(self._site),
+        )
+        if time.monotonic() - self._since_s > LONG_LIFE_S:
+            self._pause_s = 0.0
+        own.lock.close()
+        self.own = None
+        self.own = await self._another()
+        self._since_s = time.monotonic()
+
+    async def _another(self) -> Own | None:
+        """Start until one listens, with a pause before each start but the first."""
+        told = ""
+        while True:
+            await asyncio.sleep(self._pause_s)
+            self._pause_s = min(self._pause_s * 2 or 1.0, LONGEST_PAUSE_S)
+            try:
+                return await _use_or_start(self._site)
+            except CannotStartError as exc:
+                if str(exc) != told:
+                    told = str(exc)
+                    log.error("%s\nIt is tried again; Ctrl-C ends the host.", exc)
 
 
 async def _use_or_start(site: Site) -> Own | None:
@@ -117,6 +172,11 @@ async def _start(site: Site, lock: BinaryIO) -> Own | None:
         if is_of_folder(pid, site):
             own = await _wait_for_recorded(Own(pid=pid, lock=lock), site)
         else:
+            if was_cut_off(site):
+                site.say(
+                    "Azurite did not end by itself the last time (it was killed): what"
+                    f" it had not saved to {site.folder} is gone."
+                )
             own = await _started(spawn(site, lock), site)
     finally:
         if own is None:
@@ -130,7 +190,7 @@ async def _wait_for_recorded(own: Own, site: Site) -> Own | None:
     One on other ports is ended first: two on one folder would spoil the data.
     """
     if not is_serving(own.pid, site):
-        terminate(own.pid)
+        ask_to_end(own.pid, site)
     if await has_come(own, site):
         return own
     if own.is_alive(site):
@@ -161,6 +221,12 @@ async def _started(own: Own, site: Site) -> Own | None:
 
 
 def _failed(site: Site, what: str) -> CannotStartError:
+    if found := damage(site):
+        return CannotStartError(
+            f"{found}, so that Azurite {what}; expected is what an Azurite saved. Move"
+            f" {site.folder} away, or delete it, and start again: the instances in it"
+            " are lost."
+        )
     tail = "\n".join(log_text(site).splitlines()[-_TAIL_LINES:]) or "(nothing)"
     return CannotStartError(
         f"Azurite {what}; expected is that it listens on {site.endpoints}."

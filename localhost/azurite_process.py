@@ -6,6 +6,8 @@ Imports ``errors``, ``node`` and ``processes``.
 from __future__ import annotations
 
 import asyncio
+import json
+import signal
 import socket
 import subprocess
 import sys
@@ -24,6 +26,9 @@ START_LIMIT_S = 15.0
 _CONNECT_LIMIT_S = 0.3
 _END_NOTICE_S = 10.0
 _END_LIMIT_S = 30.0
+_SERVICES = 3
+_LISTENS, _ENDS = "is successfully listening", "service is closing"
+_HAS_ENDED = "service successfully closed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +96,16 @@ class Own:
         if self.process:
             return self.process.poll() is None
         return is_of_folder(self.pid, site)
+
+    def end_in_words(self, site: Site) -> str:
+        """How it ended, once it has."""
+        code = self.process.returncode if self.process else None
+        if code is None:
+            return "nobody knows why"
+        if code < 0:
+            return signal.Signals(-code).name
+        last = (log_text(site).splitlines() or ["(nothing)"])[-1]
+        return f"exit code {code}, its last words: {last}"
 
 
 def listening(endpoints: Endpoints) -> set[int]:
@@ -171,7 +186,34 @@ async def has_come(own: Own, site: Site) -> bool:
 
 def _says_it_listens(site: Site) -> bool:
     """The log tells our Azurite from one that took the ports a moment before ours."""
-    return log_text(site).count("successfully listening") == 3
+    return log_text(site).count(_LISTENS) == _SERVICES
+
+
+def was_cut_off(site: Site) -> bool:
+    """The Azurite before listened and did not come to save: it was killed.
+
+    One that a host has seen to its end leaves no pid; one that was asked to end by
+    somebody else says in its log that it did.
+    """
+    was_up = site.pid_file.exists() and _says_it_listens(site)
+    return was_up and log_text(site).count(_HAS_ENDED) < _SERVICES
+
+
+def damage(site: Site) -> str:
+    """Which file of the data cannot be read and why; empty when all can."""
+    for path in sorted(site.folder.glob("__azurite_db_*.json")):
+        if fault := _fault_in(path):
+            return f"{path} is damaged ({fault})"
+    return ""
+
+
+def _fault_in(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8")
+        json.loads(text or "{}")  # Azurite takes an empty file for a new one
+    except (OSError, ValueError) as exc:
+        return str(exc)
+    return ""
 
 
 def log_text(site: Site) -> str:
@@ -203,15 +245,22 @@ def is_serving(pid: int, site: Site) -> bool:
 async def end(own: Own, site: Site) -> None:
     """Ask it to end and wait until it has saved; killed only after a long time."""
     try:
-        if own.is_alive(site) and not terminate(own.pid):
+        if own.is_alive(site) and not ask_to_end(own.pid, site):
             site.say(f"Azurite (pid {own.pid}) cannot be asked to end; it goes on.")
             return
         if not await _has_ended(own, site, _END_NOTICE_S):
             site.say(f"Azurite (pid {own.pid}) is still saving; waiting for it.")
             await _wait_then_kill(own, site)
+        elif was_cut_off(site):
+            return  # its pid stays: the next host is to say it
         site.pid_file.unlink(missing_ok=True)
     finally:
         own.lock.close()
+
+
+def ask_to_end(pid: int, site: Site) -> bool:
+    """Send SIGTERM, but only once: a second one ends Node before it has saved."""
+    return _ENDS in log_text(site) or terminate(pid)
 
 
 async def _wait_then_kill(own: Own, site: Site) -> None:

@@ -9,6 +9,7 @@ again, never work that is forgotten.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -29,6 +30,7 @@ from localhost.taskhub.instances import Filter, InstancePage, Instances
 from localhost.taskhub.messages import LOCK_S, Messages
 from localhost.taskhub.partitions import Partitions
 from localhost.taskhub.queues import Queues, Received
+from localhost.taskhub.remaking import RemakingStorage
 from localhost.taskhub.rows import LARGEST_VALUE_CHARS, InstanceChange
 from localhost.taskhub.storage import Account, Storage
 from localhost.taskhub.tables import Table
@@ -48,6 +50,8 @@ __all__ = [
     "TaskHub",
     "open_task_hub",
 ]
+
+log = logging.getLogger(__name__)
 
 
 class TaskHub(Messages):
@@ -69,6 +73,7 @@ class TaskHub(Messages):
         self.histories = Histories(Table(storage, f"{name}History"), self._blobs, now)
         self.instances = Instances(Table(storage, f"{name}Instances"), self._blobs)
         self._partitions = Table(storage, f"{name}Partitions")
+        self._made_for: Partitions | None = None
 
     async def create(self, partitions: Partitions) -> None:
         """Make what is missing of the hub; what is there stays as it is.
@@ -86,6 +91,15 @@ class TaskHub(Messages):
                 for q in (self.work_item_queue, *self.control_queues)
             ),
         )
+        self._made_for = partitions
+
+    async def remake(self) -> None:
+        """Make the hub again of which the storage has lost a part."""
+        log.warning(
+            "The storage has lost the task hub %s; it is made again.", self.name
+        )
+        if self._made_for is not None:
+            await self.create(self._made_for)
 
     async def _create_partitions(self, partitions: Partitions) -> None:
         await refuse_leased(self.storage, self.name)
@@ -237,8 +251,10 @@ async def open_task_hub(
 
     Leaving it waits for deletes that are still on their way.
     """
-    async with Storage(account) as storage:
-        hub = TaskHub(storage, name=name, partition_count=partition_count, now=now)
+    storage = RemakingStorage(account)
+    hub = TaskHub(storage, name=name, partition_count=partition_count, now=now)
+    storage.remake = hub.remake
+    async with storage:
         try:
             yield hub
         finally:

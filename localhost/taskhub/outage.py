@@ -8,6 +8,7 @@ requests.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import socket
 import ssl
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 
 WORTH_A_LINE_S = 0.2
 LONG_TRY_S = 5.0  # one try that took so long is worth a line by itself
+_REFUSED = f"[Errno {errno.ECONNREFUSED}]"  # when asyncio puts several errors together
 
 
 @dataclass(slots=True, eq=False)
@@ -88,7 +90,7 @@ def reason_of(error: Exception) -> str:
     cause = getattr(error, "os_error", error)  # where aiohttp keeps it
     if isinstance(cause, socket.gaierror):
         return "its name is not known; check the network and AzureWebJobsStorage"
-    if isinstance(cause, ConnectionRefusedError):
+    if isinstance(cause, ConnectionRefusedError) or _REFUSED in str(cause):
         return "nothing listens there; start it, unless that is under way"
     if isinstance(error, (asyncio.TimeoutError, TimeoutError)):
         return "no answer came in time"

@@ -21,7 +21,7 @@ from localhost.errors import (
 )
 from localhost.taskhub.leases import RENEW_AFTER_MS, Lease, decide
 from localhost.taskhub.neighbours import Neighbours
-from localhost.taskhub.tables import Table
+from localhost.taskhub.tables import Row, Table
 from localhost.timestamps import plus_ms
 
 log = logging.getLogger(__name__)
@@ -57,6 +57,7 @@ class Partitions:
         self._me = worker_id
         self._now = now
         self._listen, self._unlisten, self._drained = listen, unlisten, drained
+        self._queues: Sequence[str] = ()
         self._owned: dict[str, Lease] = {}
         self._neighbours = Neighbours(hub=hub, me=worker_id)
         self._has_left = False
@@ -64,6 +65,7 @@ class Partitions:
 
     async def create(self, queues: Sequence[str]) -> None:
         """Make the table and a row for each control queue where there is none."""
+        self._queues = queues
         await self._table.create()
         await asyncio.gather(*(self._create_row(queue) for queue in queues))
 
@@ -89,7 +91,7 @@ class Partitions:
 
     async def step(self, *, is_stopping: bool = False) -> bool:
         """Make one pass; True when the next one should follow soon."""
-        leases = [Lease.from_row(row) for row in await self._table.query_all()]
+        leases = [Lease.from_row(row) for row in await self._rows()]
         mine = {x.queue for x in leases if self._is_mine(x) and not is_stopping}
         self._let_go(self._owned.keys() - mine)
         writes = decide(
@@ -113,6 +115,14 @@ class Partitions:
             return not all(results) or any(x.owner == self._me for x in now_are)
         self._take_over(now_are)
         return not all(results) or any(self._is_on_its_way(x) for x in now_are)
+
+    async def _rows(self) -> list[Row]:
+        """Read all rows; those that an Azurite which was killed forgot are made."""
+        rows = await self._table.query_all()
+        if {row["RowKey"] for row in rows}.issuperset(self._queues):
+            return rows
+        await self.create(self._queues)
+        return await self._table.query_all()
 
     async def release(self) -> None:
         """Give up what ``run`` has not; the pumps must have let go of it before."""

@@ -8,12 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack, suppress
 from pathlib import Path
 
 import pytest
-from azure.core.exceptions import ServiceRequestError
+from azure.core.exceptions import ServiceRequestError, ServiceResponseError
 from azure.storage.queue import QueueServiceClient
 
 from localhost.azurite import AZURITE_SCRIPT, Endpoints, azurite
@@ -28,6 +29,9 @@ pytestmark = [
     ),
     pytest.mark.timeout(60),
 ]
+posix = pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows has no such signals"
+)
 ACCOUNT, KEY = "mine", "c2VjcmV0"
 LIMIT_S = 20.0
 Host = subprocess.Popen[str]
@@ -165,7 +169,7 @@ def names(endpoints: Endpoints) -> list[str]:
 def is_up(endpoints: Endpoints) -> bool:
     try:
         names(endpoints)
-    except ServiceRequestError:
+    except (ServiceRequestError, ServiceResponseError):
         return False
     return True
 
@@ -396,4 +400,241 @@ async def test_a_port_that_is_taken_without_listening_is_told_by_the_log(
     assert str(caught.value).startswith("Azurite ended at once; expected is that it")
     assert f"address already in use 127.0.0.1:{endpoints.table_port}" in str(
         caught.value
+    )
+
+
+CUT_OFF = "Azurite did not end by itself the last time (it was killed)"
+
+
+def kill(pid: int) -> None:
+    """End it as the system does when memory is short."""
+    os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+
+
+async def pid_of_another(folder: Path, pid: int) -> int:
+    """Wait until another Azurite runs on a folder, and return its pid."""
+    for _ in range(int(LIMIT_S / 0.01)):
+        with suppress(FileNotFoundError, ValueError):
+            if recorded_pid(folder) != pid:
+                return recorded_pid(folder)
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"Nothing came in the place of {pid} within {LIMIT_S} s")
+
+
+async def eventually(holds: Callable[[], bool], pause_s: float = 0.02) -> None:
+    """Wait until a condition holds."""
+    until = time.monotonic() + LIMIT_S
+    while not holds():
+        assert time.monotonic() < until, f"not within {LIMIT_S} s"
+        await asyncio.sleep(pause_s)
+
+
+async def until_up(endpoints: Endpoints) -> None:
+    """Wait until the queue service answers."""
+    for _ in range(int(LIMIT_S / 0.05)):
+        if await asyncio.to_thread(is_up, endpoints):
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"It did not answer within {LIMIT_S} s")
+
+
+@posix
+async def test_one_that_is_killed_while_it_is_needed_is_replaced(
+    endpoints: Endpoints, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """On the same ports; that something may be lost is said once."""
+    said: list[str] = []
+    async with open_azurite(endpoints, folder, said.append):
+        first = recorded_pid(folder)
+        kill(first)
+        second = await pid_of_another(folder, first)
+        await until_up(endpoints)
+
+    assert [f"Azurite (pid {first}) has ended (SIGKILL); it is started again."] == (
+        caplog.messages
+    )
+    assert [
+        f"Azurite started (pid {first}), its data is in {folder}.",
+        f"{CUT_OFF}: what it had not saved to {folder} is gone.",
+        f"Azurite started (pid {second}), its data is in {folder}.",
+    ] == said
+    assert not is_up(endpoints)
+    assert not (folder / "azurite.pid").exists()
+
+
+@posix
+async def test_one_that_is_asked_to_end_while_it_is_needed_is_replaced(
+    endpoints: Endpoints, folder: Path
+) -> None:
+    """It has saved everything, and nothing else is said."""
+    said: list[str] = []
+    async with open_azurite(endpoints, folder, said.append):
+        create_queue(endpoints)
+        first = recorded_pid(folder)
+        os.kill(first, signal.SIGTERM)
+        await pid_of_another(folder, first)
+        await until_up(endpoints)
+        assert ["kept"] == names(endpoints)
+
+    assert ["Azurite started", "Azurite started"] == [line[:15] for line in said]
+
+
+@posix
+async def test_an_adopted_one_that_is_killed_is_replaced(
+    endpoints: Endpoints, folder: Path, start_host: Callable[..., Host]
+) -> None:
+    """It is no child of this host."""
+    host = start_host()
+    wait_until_ready(host)
+    first = recorded_pid(folder)
+    host.kill()
+    host.wait()
+
+    async with open_azurite(endpoints, folder):
+        kill(first)
+        await pid_of_another(folder, first)
+        await until_up(endpoints)
+
+    assert not is_up(endpoints)
+
+
+@posix
+async def test_one_of_another_host_is_not_replaced(
+    endpoints: Endpoints, folder: Path, start_host: Callable[..., Host]
+) -> None:
+    """The host that started it does that."""
+    host = start_host()
+    wait_until_ready(host)
+    first = recorded_pid(folder)
+    said: list[str] = []
+
+    async with open_azurite(endpoints, folder, said.append):
+        kill(first)
+        await pid_of_another(folder, first)
+        await until_up(endpoints)
+
+    assert [] == said
+    assert is_up(endpoints)
+    assert CUT_OFF in finish(host)
+
+
+@posix
+async def test_one_that_cannot_be_started_again_is_tried_until_it_can(
+    endpoints: Endpoints, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Why it cannot is said, once."""
+    damaged = folder / "__azurite_db_table__.json"
+    async with open_azurite(endpoints, folder):
+        whole = damaged.read_bytes()
+        damaged.write_bytes(whole[:-10])
+        kill(recorded_pid(folder))
+        await eventually(lambda: "is damaged" in caplog.text)
+        damaged.write_bytes(whole)
+        await until_up(endpoints)
+
+    assert 1 == caplog.text.count("is damaged")
+
+
+@posix
+async def test_one_that_was_killed_while_no_host_ran_is_told_by_the_next(
+    endpoints: Endpoints, folder: Path, start_host: Callable[..., Host]
+) -> None:
+    """Once: the start after that says nothing any more."""
+    host = start_host()
+    wait_until_ready(host)
+    host.kill()
+    host.wait()
+    kill(recorded_pid(folder))
+    await eventually(lambda: not is_up(endpoints))
+
+    told = []
+    for _ in range(2):
+        said: list[str] = []
+        async with open_azurite(endpoints, folder, said.append):
+            pass
+        told.append([line.startswith(CUT_OFF) for line in said])
+
+    assert [[True, False], [False]] == told
+
+
+@posix
+async def test_one_that_was_killed_just_before_its_host_ended_is_told_by_the_next(
+    endpoints: Endpoints, folder: Path
+) -> None:
+    """The host itself had no time to see it."""
+    async with open_azurite(endpoints, folder):
+        kill(recorded_pid(folder))
+
+    said: list[str] = []
+    async with open_azurite(endpoints, folder, said.append):
+        pass
+
+    assert said[0].startswith(CUT_OFF)
+
+
+@posix
+async def test_one_that_somebody_else_asked_to_end_is_not_called_killed(
+    endpoints: Endpoints, folder: Path, start_host: Callable[..., Host]
+) -> None:
+    """A machine that is shut down does so, with no host left that sees it."""
+    host = start_host()
+    wait_until_ready(host)
+    create_queue(endpoints)
+    pid = recorded_pid(folder)
+    host.kill()
+    host.wait()
+    os.kill(pid, signal.SIGTERM)
+    await eventually(lambda: not runs(pid, str(folder)))
+
+    said: list[str] = []
+    async with open_azurite(endpoints, folder, said.append):
+        assert ["kept"] == names(endpoints)
+
+    assert ["Azurite started"] == [line[:15] for line in said]
+
+
+@posix
+async def test_one_that_ends_already_is_not_asked_again(
+    endpoints: Endpoints, folder: Path
+) -> None:
+    """A second SIGTERM would end it before it has saved."""
+    async with open_azurite(endpoints, folder):
+        create_queue(endpoints)
+        os.kill(recorded_pid(folder), signal.SIGTERM)
+        log = folder / "azurite.log"
+        await eventually(lambda: "is closing" in log.read_text(), pause_s=0.0)
+
+    said: list[str] = []
+    async with open_azurite(endpoints, folder, said.append):
+        assert ["kept"] == names(endpoints)
+
+    assert ["Azurite started"] == [line[:15] for line in said]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "__azurite_db_blob__.json",
+        "__azurite_db_queue__.json",
+        "__azurite_db_queue_extent__.json",
+        "__azurite_db_table__.json",
+    ],
+)
+async def test_a_data_file_cut_in_the_middle_is_named_with_the_way_out(
+    endpoints: Endpoints, folder: Path, name: str
+) -> None:
+    """A full disk or a power cut leaves such a file."""
+    async with open_azurite(endpoints, folder):
+        pass
+    data = (folder / name).read_bytes()
+    (folder / name).write_bytes(data[: len(data) // 2])
+
+    with pytest.raises(CannotStartError) as caught:
+        async with open_azurite(endpoints, folder):
+            pass
+
+    assert str(caught.value).startswith(f"{folder / name} is damaged (")
+    assert str(caught.value).endswith(
+        "so that Azurite ended at once; expected is what an Azurite saved. Move"
+        f" {folder} away, or delete it, and start again: the instances in it are lost."
     )
