@@ -42,7 +42,7 @@ from localhost.errors import CannotStartError
 from localhost.node import require_supported
 from localhost.processes import try_lock
 
-__all__ = ["Endpoints", "azurite"]
+__all__ = ["Endpoints", "Keeper", "azurite"]
 
 log = logging.getLogger(__name__)
 
@@ -64,11 +64,12 @@ async def azurite(
     say: Callable[[str], None],
     environ: Mapping[str, str] = os.environ,
     script: Path = AZURITE_SCRIPT,
-) -> AsyncIterator[None]:
+) -> AsyncIterator[Keeper]:
     """Have Azurite listen on all three ports; end it afterwards if it is ours.
 
-    *folder* holds its data, log and pid. ``CannotStartError`` when only some of the
-    ports listen, or when Node or Azurite is missing or does not start.
+    One of ours that ends meanwhile is started again. *folder* holds its data, log and
+    pid. ``CannotStartError`` when only some of the ports listen, or when Node or
+    Azurite is missing or does not start.
     """
     site = Site(
         endpoints=endpoints,
@@ -79,10 +80,10 @@ async def azurite(
         environ=environ,
         script=script,
     )
-    keeper = _Keeper(await _use_or_start(site), site)
+    keeper = Keeper(await _use_or_start(site), site)
     watch = asyncio.create_task(keeper.watch(), name="azurite")
     try:
-        yield
+        yield keeper
     finally:
         watch.cancel()
         await asyncio.wait([watch])
@@ -90,11 +91,15 @@ async def azurite(
             await end(keeper.own, site)
 
 
-class _Keeper:
-    """Looks after our own Azurite: one that ends while it is needed is replaced."""
+class Keeper:
+    """Looks after our own Azurite: one that ends while it is needed is replaced.
+
+    ``on_end`` is called then, before the next one is started: that one may know less.
+    """
 
     def __init__(self, own: Own | None, site: Site) -> None:
         self.own = own
+        self.on_end: Callable[[], None] | None = None
         self._site = site
         self._since_s = time.monotonic()
         self._pause_s = 0.0
@@ -114,6 +119,8 @@ class _Keeper:
         )
         if time.monotonic() - self._since_s > LONG_LIFE_S:
             self._pause_s = 0.0
+        if self.on_end:
+            self.on_end()
         own.lock.close()
         self.own = None
         self.own = await self._another()

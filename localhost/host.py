@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 
 from localhost.app.manifest import FunctionFault, read_app
 from localhost.app.worker import Worker
-from localhost.azurite import Endpoints, azurite
+from localhost.azurite import Endpoints, Keeper, azurite
 from localhost.compat import TaskGroup, timeout
 from localhost.console import function_lines
 from localhost.errors import UnavailableError
@@ -42,7 +42,7 @@ async def run_host(
     app = read_app(settings.app, environ=os.environ, only=settings.functions)
     clock = Clock()
     async with (
-        storage_emulator(settings, say),
+        storage_emulator(settings, say) as emulator,
         Worker(app, threads=_threads(settings.durable)) as worker,
         open_task_hub(
             _account(settings.storage),
@@ -53,6 +53,8 @@ async def run_host(
     ):
         functions = DurableFunctions(app, worker, call_http=call_http)
         parts = make_parts(settings, functions, hub, clock)
+        if emulator:
+            emulator.on_end = parts.instances.forget_all
         front = Front(settings, app, worker, functions, parts.client)
         functions.client_binding = front.client_binding
         async with front.server as server:
@@ -78,11 +80,11 @@ async def run_host(
 @asynccontextmanager
 async def storage_emulator(
     settings: Settings, say: Callable[[str], None]
-) -> AsyncIterator[None]:
+) -> AsyncIterator[Keeper | None]:
     """Have Azurite running if the storage is one on this machine."""
     account = settings.storage
     if not account.is_loopback:
-        yield
+        yield None
         return
     blob, queue, table = account.ports()
     async with azurite(
@@ -93,8 +95,8 @@ async def storage_emulator(
         account=account.name,
         key=account.key,
         say=say,
-    ):
-        yield
+    ) as keeper:
+        yield keeper
 
 
 async def _made_ready(

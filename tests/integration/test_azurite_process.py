@@ -17,7 +17,7 @@ import pytest
 from azure.core.exceptions import ServiceRequestError, ServiceResponseError
 from azure.storage.queue import QueueServiceClient
 
-from localhost.azurite import AZURITE_SCRIPT, Endpoints, azurite
+from localhost.azurite import AZURITE_SCRIPT, Endpoints, Keeper, azurite
 from localhost.errors import CannotStartError
 from localhost.node import find_node, node_of_wheel
 from localhost.processes import runs
@@ -144,7 +144,7 @@ def finish(host: Host) -> str:
 
 def open_azurite(
     endpoints: Endpoints, folder: Path, say: Callable[[str], None] = lambda _: None
-) -> AbstractAsyncContextManager[None]:
+) -> AbstractAsyncContextManager[Keeper]:
     return azurite(endpoints, folder=folder, account=ACCOUNT, key=KEY, say=say)
 
 
@@ -460,6 +460,21 @@ async def test_one_that_is_killed_while_it_is_needed_is_replaced(
     ] == said
     assert not is_up(endpoints)
     assert not (folder / "azurite.pid").exists()
+
+
+@posix
+async def test_its_end_is_told_before_another_listens(
+    endpoints: Endpoints, folder: Path
+) -> None:
+    """What the host remembers may be more than what the next one knows."""
+    was_up: list[bool] = []
+    async with open_azurite(endpoints, folder) as keeper:
+        keeper.on_end = lambda: was_up.append(is_up(endpoints))
+        kill(recorded_pid(folder))
+        await eventually(lambda: bool(was_up))
+        await until_up(endpoints)
+
+    assert [False] == was_up
 
 
 @posix
