@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from enum import Enum, auto
 
 from localhost.durable.entity import EntityState
 from localhost.durable.execution import Rules
+from localhost.durable.purges import purge_all
 from localhost.errors import (
     ArgumentError,
     ConflictError,
@@ -79,7 +79,7 @@ class Client:
         is_new = not instance_id
         instance_id = instance_id or uuid.uuid4().hex
         check_instance_id(instance_id)
-        existing = None if is_new else await self._hub.instances.read(instance_id)
+        existing = None if is_new else await self._hub.instances.peek(instance_id)
         if existing and existing.status in _ACTIVE and not self._may_override:
             raise InstanceExistsError(existing.status.value)
         message = self._start_message(name, instance_id, input_, existing)
@@ -114,7 +114,7 @@ class Client:
 
         Raises ``ArgumentError`` when there is no such instance.
         """
-        row = await self._hub.instances.read(instance_id)
+        row = await self._hub.instances.read(instance_id, with_output=False)
         if row is None:
             raise ArgumentError(
                 f"An orchestrastion with the instanceId {instance_id} was not found."
@@ -124,17 +124,19 @@ class Client:
             row.name, new_id, "null" if row.input is None else row.input
         )
 
-    async def status(self, instance_id: str) -> Instance | None:
-        """Return an instance's row, None when there is none."""
-        return await self._hub.instances.read(instance_id)
+    async def status(
+        self, instance_id: str, *, with_input: bool = True
+    ) -> Instance | None:
+        """Return an instance's row; ``with_input`` says whether to read a large one."""
+        return await self._hub.instances.read(instance_id, with_input=with_input)
 
     async def history(self, instance_id: str) -> tuple[HistoryEvent, ...]:
         """Return the history of an instance's current execution."""
         return (await self._hub.histories.load(instance_id)).events
 
-    async def list(self, wanted: Filter) -> InstancePage:
-        """Return one page of instances."""
-        return await self._hub.instances.list(wanted)
+    async def list(self, wanted: Filter, *, with_input: bool = True) -> InstancePage:
+        """Return one page of instances; for ``with_input`` see ``status``."""
+        return await self._hub.instances.list(wanted, with_input=with_input)
 
     async def raise_event(self, instance_id: str, name: str, data: str) -> Verdict:
         """Raise an event; ``data`` is JSON text."""
@@ -148,7 +150,7 @@ class Client:
 
     async def suspend(self, instance_id: str, reason: str | None) -> Verdict:
         """Let an instance pause. Raises ``InvalidStateError`` when it does already."""
-        verdict = await self._verdict(instance_id)
+        verdict = await self.verdict(instance_id)
         if verdict is Verdict.ACCEPTED:
             await self._must_not_be(instance_id, "suspend", is_suspended=True)
         fields = {"Reason": reason}
@@ -156,7 +158,7 @@ class Client:
 
     async def resume(self, instance_id: str, reason: str | None) -> Verdict:
         """Let a suspended instance go on. Raises ``InvalidStateError``."""
-        verdict = await self._verdict(instance_id)
+        verdict = await self.verdict(instance_id)
         if verdict is Verdict.ACCEPTED:
             await self._must_not_be(instance_id, "resume", is_suspended=False)
         fields = {"Reason": reason}
@@ -167,7 +169,7 @@ class Client:
 
         Raises ``InvalidStateError`` when it has not failed and not ended.
         """
-        row = await self._hub.instances.read(instance_id)
+        row = await self._hub.instances.peek(instance_id)
         if row is None:
             return Verdict.UNKNOWN
         if row.status in _ACTIVE:
@@ -243,21 +245,12 @@ class Client:
 
     async def purge_all(self, wanted: Filter) -> int:
         """Delete the instances that a filter finds; return how many."""
-        terminal = frozenset(s for s in wanted.statuses if s.is_terminal)
-        wanted = replace(wanted, statuses=terminal, page_size=1_000)
-        count = 0
-        while True:
-            page = await self._hub.instances.list(wanted)
-            for instance in page.instances:
-                count += await self.purge(instance.instance_id)
-            if page.next is None:
-                return count
-            wanted = replace(wanted, after=page.next)
+        return await purge_all(self._hub, wanted, purge=self.purge)
 
     async def _must_not_be(
         self, instance_id: str, what: str, *, is_suspended: bool
     ) -> None:
-        row = await self._hub.instances.read(instance_id)
+        row = await self._hub.instances.peek(instance_id)
         if row is None or (row.status is Status.SUSPENDED) is not is_suspended:
             return
         raise InvalidStateError(
@@ -265,8 +258,9 @@ class Client:
             f" is in the {row.status.value} state."
         )
 
-    async def _verdict(self, instance_id: str) -> Verdict:
-        row = await self._hub.instances.read(instance_id)
+    async def verdict(self, instance_id: str) -> Verdict:
+        """Say what would become of a request to an instance."""
+        row = await self._hub.instances.peek(instance_id)
         if row is None:
             return Verdict.UNKNOWN
         return Verdict.ACCEPTED if row.status in _ACTIVE else Verdict.GONE
@@ -275,7 +269,7 @@ class Client:
         self, instance_id: str, type_: EventType, fields: Mapping[str, str | None]
     ) -> Verdict:
         """Send an event to whatever execution of an instance is current."""
-        verdict = await self._verdict(instance_id)
+        verdict = await self.verdict(instance_id)
         if verdict is Verdict.ACCEPTED:
             event = HistoryEvent(type=type_, timestamp=self._now(), fields=fields)
             await self._hub.send(

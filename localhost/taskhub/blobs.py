@@ -14,15 +14,16 @@ from urllib.parse import quote, unquote
 from localhost.errors import ConflictError, NotFoundError
 from localhost.taskhub.storage import Storage
 
-# Beyond this many bytes, packing would hold up everything else: a thread does it.
-_PACKED_INLINE_BYTES = 200_000
+# Beyond this size, packing would hold up everything else: a thread does it.
+_INLINE_CHARS = 200_000
 
 
 class Blobs:
-    """The large payloads of one task hub."""
+    """The large payloads of one task hub; a page of a list shows ``listed`` of them."""
 
-    def __init__(self, storage: Storage, hub: str) -> None:
+    def __init__(self, storage: Storage, hub: str, *, listed: int = 1_000) -> None:
         self._storage = storage
+        self._listed = listed
         self._container = f"/{hub.lower()}-largemessages"
         self._is_there = False
 
@@ -31,11 +32,10 @@ class Blobs:
         if not self._is_there:
             await create_container(self._storage, self._container)
             self._is_there = True
-        data = text.encode()
-        if len(data) > _PACKED_INLINE_BYTES:
-            packed = await asyncio.to_thread(gzip.compress, data, 1)
+        if len(text) > _INLINE_CHARS:
+            packed = await asyncio.to_thread(_packed, text)
         else:
-            packed = gzip.compress(data, 1)
+            packed = _packed(text)
         await self._storage.request(
             "blob",
             "PUT",
@@ -47,9 +47,9 @@ class Blobs:
     async def read(self, name: str) -> str:
         """Return the text under a name. Raises ``NotFoundError``."""
         answer = await self._storage.request("blob", "GET", self._path(name))
-        if len(answer.body) > _PACKED_INLINE_BYTES:
-            return (await asyncio.to_thread(gzip.decompress, answer.body)).decode()
-        return gzip.decompress(answer.body).decode()
+        if _unpacked_bytes(answer.body) > _INLINE_CHARS:
+            return await asyncio.to_thread(_unpacked, answer.body)
+        return _unpacked(answer.body)
 
     def url(self, name: str) -> str:
         """Return the address of a blob as an Instances row holds it."""
@@ -62,17 +62,21 @@ class Blobs:
 
     async def delete_all(self, instance_id: str) -> None:
         """Delete the blobs in the folder of an instance; none there is no fault."""
-        query = "restype=container&comp=list&prefix=" + quote(
-            instance_id + "/", safe=""
-        )
-        try:
-            answer = await self._storage.request(
-                "blob", "GET", self._container, query=query
-            )
-        except NotFoundError:
-            return
-        names = ElementTree.fromstring(answer.body).iterfind("./Blobs/Blob/Name")
-        await asyncio.gather(*(self._delete(name.text or "") for name in names))
+        prefix = quote(instance_id + "/", safe="")
+        query = f"restype=container&comp=list&maxresults={self._listed}&prefix={prefix}"
+        marker: str | None = ""
+        while marker is not None:
+            try:
+                answer = await self._storage.request(
+                    "blob", "GET", self._container, query=query + marker
+                )
+            except NotFoundError:
+                return
+            listed = ElementTree.fromstring(answer.body)
+            names = listed.iterfind("./Blobs/Blob/Name")
+            await asyncio.gather(*(self._delete(name.text or "") for name in names))
+            next_ = listed.findtext("NextMarker")
+            marker = f"&marker={quote(next_, safe='')}" if next_ else None
 
     async def _delete(self, name: str) -> None:
         try:
@@ -82,6 +86,19 @@ class Blobs:
 
     def _path(self, name: str) -> str:
         return f"{self._container}/{quote(name, safe='/')}"
+
+
+def _packed(text: str) -> bytes:
+    return gzip.compress(text.encode(), 1)
+
+
+def _unpacked(data: bytes) -> str:
+    return gzip.decompress(data).decode()
+
+
+def _unpacked_bytes(data: bytes) -> int:
+    """Return what gzip says that a text will have; its last four bytes tell."""
+    return int.from_bytes(data[-4:], "little")
 
 
 async def create_container(storage: Storage, path: str) -> None:

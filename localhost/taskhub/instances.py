@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field, replace
 
-from localhost.errors import ConflictError, PreconditionError
+from localhost.errors import ConflictError, NotFoundError, PreconditionError
 from localhost.history import EventType, Status
 from localhost.records import Instance, TaskMessage
 from localhost.taskhub import rows
@@ -46,10 +46,21 @@ class Instances:
         """Create the table; one that is there already is as good."""
         await self._table.create()
 
-    async def read(self, instance_id: str) -> Instance | None:
-        """Read one instance's row; large values are read from their blobs."""
+    async def read(
+        self, instance_id: str, *, with_input: bool = True, with_output: bool = True
+    ) -> Instance | None:
+        """Read one instance's row; large values are read from their blobs.
+
+        Without them, they stay addresses, which say that there is something.
+        """
         row = await self._table.get(rows.key_of(instance_id), "")
-        return None if row is None else await self._instance_of(row)
+        if row is None:
+            return None
+        return await self._instance_of(row, with_input, with_output)
+
+    async def peek(self, instance_id: str) -> Instance | None:
+        """Read one instance's row and nothing else, see ``read``."""
+        return await self.read(instance_id, with_input=False, with_output=False)
 
     async def insert(
         self, instance_id: str, row: Row, *, over: Instance | None
@@ -90,28 +101,41 @@ class Instances:
         """Delete an instance's row; False when there was none."""
         return await self._table.delete(rows.key_of(instance_id), "")
 
-    async def list(self, wanted: Filter) -> InstancePage:
-        """Return one page of the instances that a filter finds, by id."""
+    async def list(
+        self, wanted: Filter, *, with_input: bool = True, with_output: bool = True
+    ) -> InstancePage:
+        """Return one page of the instances that a filter finds, by id; see ``read``."""
         page = await self._table.query(
             _filter_text(wanted), top=wanted.page_size, after=wanted.after
         )
-        found = await asyncio.gather(*(self._instance_of(row) for row in page.rows))
+        found = await asyncio.gather(
+            *(self._instance_of(row, with_input, with_output) for row in page.rows)
+        )
         return InstancePage(instances=list(found), next=page.next)
 
-    async def _instance_of(self, row: Row) -> Instance:
+    async def _instance_of(
+        self, row: Row, with_input: bool, with_output: bool
+    ) -> Instance:
         instance = rows.instance_of_row(row)
+        input_, output = instance.input, instance.output
         return replace(
             instance,
-            input=await self._large_value(instance.input),
-            output=await self._large_value(instance.output),
+            input=await self._large_value(input_) if with_input else input_,
+            output=await self._large_value(output) if with_output else output,
         )
 
     async def _large_value(self, value: str | None) -> str | None:
-        """Follow the address that stands for a large value; see the blob's name."""
+        """Follow the address that stands for a large value; see the blob's name.
+
+        A purge that is under way, or was cut short, has left no blob: None.
+        """
         blob = self._blobs.name_in(value) if value else None
         if blob is None:
             return value
-        text = await self._blobs.read(blob)
+        try:
+            text = await self._blobs.read(blob)
+        except NotFoundError:
+            return None
         if not blob.endswith(f"-{EventType.ExecutionStarted.name}.json.gz"):
             return text
         input_ = TaskMessage.from_json(text).event["Input"]

@@ -143,8 +143,9 @@ class Management:
 
     async def _list(self, call: Call, segments: list[str]) -> web.Response:
         after = continued_after(call.request)
-        page = await self._client.list(filter_of(call.query, after=after))
         show_input = is_true(call.query, "showinput", default=True)
+        wanted = filter_of(call.query, after=after)
+        page = await self._client.list(wanted, with_input=show_input)
         body = [
             payloads.status_payload(instance, show_input=show_input)
             for instance in page.instances
@@ -155,10 +156,10 @@ class Management:
         return json_answer(body, headers=headers)
 
     async def _status(self, call: Call, segments: list[str]) -> web.Response:
-        instance = await self._client.status(segments[1])
+        show_input = is_true(call.query, "showinput", default=True)
+        instance = await self._client.status(segments[1], with_input=show_input)
         if instance is None:
             return web.Response(status=404)
-        show_input = is_true(call.query, "showinput", default=True)
         history = None
         if is_true(call.query, "showhistory") and instance.status is not Status.PENDING:
             history = payloads.history_payload(
@@ -186,9 +187,9 @@ class Management:
         return deleted(await self._client.purge_all(wanted))
 
     async def _raise_event(self, call: Call, segments: list[str]) -> web.Response:
-        instance = await self._client.status(segments[1])
-        if instance is None or instance.status.is_terminal:
-            return web.Response(status=404 if instance is None else 410)
+        verdict = await self._client.verdict(segments[1])
+        if verdict is not Verdict.ACCEPTED:
+            return web.Response(status=_VERDICTS[verdict])
         if call.request.content_type.lower() != "application/json" or (
             "Content-Type" not in call.request.headers
         ):

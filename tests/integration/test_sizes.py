@@ -1,0 +1,225 @@
+"""What a host asks of a hub with finished instances, and what it does not.
+
+A filter costs the emulator time for each row of a table, whatever it finds: a host that
+knows which row it wants must name it, else every turn slows down as a hub fills.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from localhost.taskhub.blobs import Blobs
+from localhost.taskhub.storage import Storage as HubStorage
+from tests.acceptance.asking import Answer, ask
+from tests.acceptance.hosts import Hosts
+from tests.acceptance.running_host import Storage
+from tests.conftest import Emulator
+from tests.integration.conftest import Judge, Proxy
+from tests.integration.hosted import (
+    Hosted,
+    history_of_waiting,
+    make_hub,
+    row_of,
+    start_on,
+)
+
+pytestmark = pytest.mark.timeout(60)
+
+EXECUTION = "0123456789abcdef0123456789abcdef"
+FINISHED = 30
+LARGE = "ß" * 60_000
+
+
+@pytest.fixture(name="watched")
+async def _watched(
+    emulator: Emulator, proxy: Proxy, judge: Judge, hub_name: str, tmp_path: Path
+) -> AsyncIterator[Hosted]:
+    """A host behind the proxy, on a hub with finished instances and one that waits."""
+    await asyncio.to_thread(make_hub, emulator, hub_name)
+    for number in range(FINISHED):
+        row = row_of(f"done-{number}", uuid.uuid4().hex, "Completed")
+        judge.write("Instances", row)
+    for row in history_of_waiting("waits", EXECUTION):
+        judge.write("History", row)
+    judge.write("Instances", row_of("waits", EXECUTION, "Running"))
+    behind = Emulator(urls=proxy.urls, log=emulator.log)
+    hosts = Hosts(tmp_path, Storage.on_free_ports())
+    try:
+        yield await asyncio.to_thread(start_on, hosts, behind, hub_name)
+    finally:  # not here: what a host that ends asks for goes through this loop
+        await asyncio.to_thread(hosts.__exit__, None, None, None)
+
+
+def filters(proxy: Proxy, hub: str) -> list[str]:
+    """The requests for instances or histories that name no row."""
+    tables = tuple(f"GET /{hub}{name}()" for name in ("Instances", "History"))
+    return [what for what in proxy.seen if what.startswith(tables)]
+
+
+def reads(proxy: Proxy, hub: str) -> list[str]:
+    """All requests for instances or histories."""
+    return [what for what in proxy.seen if re.match(rf"GET /{hub}(Inst|Hist)", what)]
+
+
+async def run(watched: Hosted, name: str, instance_id: str) -> str:
+    """Start an instance and wait for its end."""
+    await asyncio.to_thread(watched.start, name, instance_id)
+    status = await asyncio.to_thread(watched.end_of, instance_id)
+    return str(status["runtimeStatus"])
+
+
+def say_go(watched: Hosted, instance_id: str) -> int:
+    base = f"{watched.host.url}/runtime/webhooks/durabletask/instances/{instance_id}"
+    url = f"{base}/raiseEvent/Go?code={watched.host.code}"
+    return ask(url, method="POST", body=1).status
+
+
+async def test_a_start_reads_no_instance_and_no_history(
+    watched: Hosted, proxy: Proxy
+) -> None:
+    """However many there are, finished or not: messages tell what is to be done."""
+    assert [] == reads(proxy, watched.hub)
+
+
+async def test_a_chain_reads_its_row_by_key_and_no_history(
+    watched: Hosted, proxy: Proxy
+) -> None:
+    """The status that is asked for is one row too."""
+    assert "Completed" == await run(watched, "HelloOrchestrator", "chain")
+
+    assert reads(proxy, watched.hub)
+    for what in reads(proxy, watched.hub):
+        assert what.startswith(f"GET /{watched.hub}Instances(PartitionKey='chain'")
+
+
+async def test_an_instance_in_hand_is_read_by_key_when_its_event_comes(
+    watched: Hosted, proxy: Proxy, judge: Judge
+) -> None:
+    """Its history is in memory."""
+    await asyncio.to_thread(watched.start_waiting, judge, "in-hand")
+
+    assert 202 == await asyncio.to_thread(say_go, watched, "in-hand")
+    status = await asyncio.to_thread(watched.end_of, "in-hand")
+
+    assert "Completed" == status["runtimeStatus"]
+    assert [] == filters(proxy, watched.hub)
+
+
+async def test_a_history_that_is_not_in_hand_is_read_once(
+    watched: Hosted, proxy: Proxy
+) -> None:
+    """A host before this one had it; no other is looked at."""
+    assert 202 == await asyncio.to_thread(say_go, watched, "waits")
+    status = await asyncio.to_thread(watched.end_of, "waits")
+
+    assert "Completed" == status["runtimeStatus"]
+    (asked,) = filters(proxy, watched.hub)
+    assert "PartitionKey%20eq%20%27waits%27" in asked
+
+
+# Large payloads that nobody asked to see
+
+
+def body_of_blobs(proxy: Proxy, hub: str) -> list[str]:
+    """The requests that read large payloads."""
+    container = f"{hub.lower()}-largemessages"
+    return [what for what in proxy.seen if re.match(rf"GET /{container}/", what)]
+
+
+async def start_large(watched: Hosted, proxy: Proxy, instance_id: str) -> None:
+    """Run an instance whose input and output are too large for a row."""
+    path = f"orchestrators/Echoes/{instance_id}"
+    answer = await asyncio.to_thread(call, watched, "POST", path, {"text": LARGE})
+    assert 202 == answer.status
+    status = await asyncio.to_thread(watched.end_of, instance_id)
+    assert {"text": LARGE} == status["output"]
+    proxy.seen.clear()
+
+
+def call(watched: Hosted, method: str, path: str, body: object = None) -> Answer:
+    base = f"{watched.host.url}/runtime/webhooks/durabletask"
+    mark = "&" if "?" in path else "?"
+    url = f"{base}/{path}{mark}code={watched.host.code}"
+    return ask(url, method=method, body=body)
+
+
+@pytest.mark.parametrize("path", ["instances/large", "instances"])
+async def test_a_status_without_input_does_not_read_it(
+    watched: Hosted, proxy: Proxy, path: str
+) -> None:
+    """Only the output is fetched, for one instance as for a list."""
+    await start_large(watched, proxy, "large")
+
+    shown = await asyncio.to_thread(call, watched, "GET", f"{path}?showInput=false")
+
+    assert LARGE in shown.text
+    (what,) = body_of_blobs(proxy, watched.hub)
+    assert "-ExecutionCompleted-" in what
+
+
+async def test_an_event_or_a_start_reads_no_payload(
+    watched: Hosted, proxy: Proxy
+) -> None:
+    """Whether an instance runs is in its row."""
+    await start_large(watched, proxy, "large")
+
+    late = await asyncio.to_thread(
+        call, watched, "POST", "instances/large/raiseEvent/Go", 1
+    )
+    again = await asyncio.to_thread(
+        call, watched, "POST", "orchestrators/Echoes/large", {"text": "small"}
+    )
+
+    assert (410, 202) == (late.status, again.status)
+    assert [] == body_of_blobs(proxy, watched.hub)
+
+
+async def test_a_purge_by_filter_reads_no_payload_and_leaves_none(
+    watched: Hosted, proxy: Proxy, judge: Judge
+) -> None:
+    """Of many instances, some of which have none."""
+    await start_large(watched, proxy, "large")
+    path = "instances?createdTimeFrom=2020-01-01&runtimeStatus=Completed"
+
+    purged = await asyncio.to_thread(call, watched, "DELETE", path)
+
+    assert {"instancesDeleted": FINISHED + 1} == purged.json()
+    assert ["waits"] == [row["PartitionKey"] for row in judge.rows("Instances")]
+    assert {"waits"} == {row["PartitionKey"] for row in judge.rows("History")}
+    assert [] == judge.blob_names()
+
+
+async def test_what_a_purge_left_when_it_was_cut_short_can_be_shown_and_purged(
+    watched: Hosted, proxy: Proxy, judge: Judge
+) -> None:
+    """The row goes last: its addresses lead nowhere then."""
+    await start_large(watched, proxy, "large")
+    container = judge.blobs.get_container_client(f"{judge.hub.lower()}-largemessages")
+    for name in judge.blob_names():
+        container.delete_blob(name)
+
+    shown = await asyncio.to_thread(call, watched, "GET", "instances?top=1000")
+    purged = await asyncio.to_thread(call, watched, "DELETE", "instances/large")
+
+    (found,) = [one for one in shown.json() if one["instanceId"] == "large"]
+    assert (None, None) == (found["input"], found["output"])
+    assert {"instancesDeleted": 1} == purged.json()
+
+
+async def test_more_blobs_than_a_list_shows_at_once_are_deleted(
+    storage: HubStorage, judge: Judge
+) -> None:
+    """The list goes on where a page ends."""
+    blobs = Blobs(storage, judge.hub, listed=3)
+    await asyncio.gather(*(blobs.write(f"many/{number}", "") for number in range(7)))
+    await blobs.write("manymore/1", "")
+
+    await blobs.delete_all("many")
+
+    assert ["manymore/1"] == judge.blob_names()
