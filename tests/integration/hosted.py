@@ -118,11 +118,18 @@ def hosts_on(folder: Path) -> Iterator[Hosts]:
         yield hosts
 
 
-def start_on(hosts: Hosts, emulator: Emulator, hub: str) -> Hosted:
-    """Start a host on a hub, with functions that wait and an entity that counts."""
+def start_on(
+    hosts: Hosts, emulator: Emulator, hub: str, **orchestrators: str
+) -> Hosted:
+    """Start a host on a hub, with functions that wait and an entity that counts.
+
+    ``orchestrators`` are the scripts of more functions, by name.
+    """
     app = hosts.copy_app()
     for name, body in ORCHESTRATORS.items():
         write_function(app, name, ORCHESTRATOR.format(body=body), _trigger(name))
+    for name, script in orchestrators.items():
+        write_function(app, name, script, _trigger(name))
     write_function(app, "Counter", COUNTER, _trigger("Counter"))
     host = hosts.start(
         app,

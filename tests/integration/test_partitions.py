@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -11,7 +12,8 @@ from localhost.taskhub.leases import LEASE_MS
 from localhost.taskhub.partitions import Partitions
 from localhost.taskhub.storage import Storage
 from localhost.taskhub.tables import Table
-from localhost.timestamps import plus_ms
+from localhost.timestamps import padded, plus_ms
+from tests.integration.conftest import eventually
 
 QUEUES = [f"hub-control-{number:02}" for number in range(4)]
 MOST_PASSES = 10
@@ -35,6 +37,7 @@ class Host:
 
     def __init__(self, table: Table, name: str, time: Time) -> None:
         self.queues: set[str] = set()
+        self.listened: list[str] = []
         self.busy: set[str] = set()
         self.partitions = Partitions(
             table,
@@ -49,6 +52,7 @@ class Host:
     def _listen(self, queue: str) -> None:
         assert queue not in self.queues
         self.queues.add(queue)
+        self.listened.append(queue)
 
     def _unlisten(self, queue: str) -> None:
         self.queues.remove(queue)
@@ -210,3 +214,102 @@ async def test_rows_that_are_there_stay_as_they_are(table: Table, time: Time) ->
     assert {*QUEUES, "hub-control-04"} == set(rows)
     assert "one" == rows[QUEUES[0]]["CurrentOwner"]
     assert "CurrentOwner" not in rows["hub-control-04"]
+
+
+async def owners(table: Table) -> list[str | None]:
+    """The owners of the queues, in their order."""
+    return [row.get("CurrentOwner") for row in await table.query_all()]
+
+
+async def test_what_was_lost_and_came_back_between_two_passes_is_begun_anew(
+    table: Table, time: Time
+) -> None:
+    """Another host may have worked on it, so nothing that is known of it holds."""
+    one = await host(table, "one", time)
+    time.move(LEASE_MS)
+    two = await host(table, "two", time)
+    await two.partitions.release()
+
+    await one.partitions.step()
+
+    assert set(QUEUES) == one.queues
+    assert sorted(2 * QUEUES) == sorted(one.listened)
+
+
+async def test_what_is_renewed_is_not_begun_anew(table: Table, time: Time) -> None:
+    """Nobody else had it."""
+    one = await host(table, "one", time)
+
+    for _ in range(3):
+        time.move(LEASE_MS // 3)
+        await one.partitions.step()
+
+    assert QUEUES == one.listened
+
+
+async def test_a_restart_renews_its_leases_at_once(table: Table, time: Time) -> None:
+    """However young they are."""
+    await host(table, "one", time)
+    time.move(1)
+
+    await host(table, "one", time)
+
+    ends = [row["ExpiresAt"] for row in await table.query_all()]
+    assert [padded(plus_ms(time.now(), LEASE_MS))] * 4 == ends
+
+
+@asynccontextmanager
+async def running(of: Host) -> AsyncIterator[asyncio.Event]:
+    """Let a host make its passes until the end of the block, or the event is set."""
+    stop = asyncio.Event()
+    task = asyncio.create_task(of.partitions.run(stop))
+    try:
+        yield stop
+    finally:
+        stop.set()
+        await task
+
+
+async def test_a_host_that_cannot_renew_stops_before_its_leases_end(
+    table: Table, time: Time
+) -> None:
+    """It stood still, or its storage was away; with its next pass it goes on."""
+    one = await host(table, "one", time)
+
+    async with running(one):
+        time.move(LEASE_MS - 1_000)
+        await eventually(lambda: sorted(2 * QUEUES) == sorted(one.listened))
+
+
+async def test_a_stopping_host_keeps_what_is_in_work_until_it_is_done(
+    table: Table, time: Time
+) -> None:
+    """The rest is free at once."""
+    one = await host(table, "one", time)
+    one.busy = {QUEUES[0]}
+
+    async with running(one) as stop:
+        stop.set()
+        await eventually(lambda: not one.queues)
+        two = await host(table, "two", time)
+        assert set(QUEUES[1:]) == two.queues
+        assert "one" == (await owners(table))[0]
+        one.busy = set()
+
+    await two.partitions.step()
+    assert set(QUEUES) == two.queues
+
+
+async def test_a_host_that_stops_asks_for_nothing_any_more(
+    table: Table, time: Time
+) -> None:
+    """Who gives a queue up for it would leave it to nobody."""
+    one = await host(table, "one", time)
+    one.busy = set(QUEUES)
+    two = await host(table, "two", time)
+
+    await two.partitions.release()
+    one.busy = set()
+    await settle(one)
+
+    assert set(QUEUES) == one.queues
