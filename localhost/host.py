@@ -14,7 +14,7 @@ from localhost.app.worker import Worker
 from localhost.azurite import Endpoints, Keeper, azurite
 from localhost.compat import TaskGroup, timeout
 from localhost.console import function_lines
-from localhost.errors import UnavailableError
+from localhost.errors import CannotStartError, StorageError, UnavailableError
 from localhost.front import Front
 from localhost.functions import DurableFunctions
 from localhost.parts import DRAIN_LIMIT_S, Parts, make_parts
@@ -111,11 +111,26 @@ async def _made_ready(
     await asyncio.wait((ready, stopping), return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
     if ready.done():
-        return ready.result()[1]
+        try:
+            return ready.result()[1]
+        except StorageError as exc:
+            raise _refused(hub, exc) from exc
     ready.cancel()
     with suppress(asyncio.CancelledError):
         await ready
     return None
+
+
+def _refused(hub: TaskHub, error: StorageError) -> CannotStartError:
+    """Say what to do about a storage that answers, but not as it should."""
+    account = hub.storage.account
+    return CannotStartError(
+        f"The storage at {account.urls['table']} does not let account '{account.name}'"
+        f" make the task hub {hub.name} ({error}); expected is an account with the key"
+        " that the connection string holds. Check AccountName, AccountKey and the"
+        " endpoints there, the clock of this machine, and in Azure that the account's"
+        " network settings and key access let this machine in."
+    )
 
 
 @asynccontextmanager

@@ -89,7 +89,7 @@ def reason_of(error: Exception) -> str:
     """Return in plain words why a service could not be asked, and what to do."""
     cause = getattr(error, "os_error", error)  # where aiohttp keeps it
     if isinstance(cause, socket.gaierror):
-        return "its name is not known; check the network and AzureWebJobsStorage"
+        return "its name is not known; check the network and the connection string"
     if isinstance(cause, ConnectionRefusedError) or _REFUSED in str(cause):
         return "nothing listens there; start it, unless that is under way"
     if isinstance(error, (asyncio.TimeoutError, TimeoutError)):

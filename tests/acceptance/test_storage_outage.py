@@ -24,7 +24,7 @@ from tests.acceptance.asking import (
     wait_for,
 )
 from tests.acceptance.hosts import Gate, Hosts
-from tests.acceptance.running_host import Host, Storage
+from tests.acceptance.running_host import EXIT_LIMIT_S, Host, Storage
 
 pytestmark = pytest.mark.timeout(60)
 OUTAGE, END = "does not answer (", "answers again"
@@ -179,3 +179,28 @@ def test_a_real_account_that_does_not_answer_is_waited_for(hosts: Hosts) -> None
 
     assert f"Warning: The storage at {url} does not answer (" in line
     assert not (host.app / ".azurite").exists()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "status"),
+    [
+        (f"AccountKey={DEVELOPMENT_KEY[:4]}", "AccountKey=AAAA", "HTTP 403 "),
+        (f"/{DEVELOPMENT_ACCOUNT};", "/nobody;", "HTTP 404 "),
+    ],
+)
+def test_a_storage_that_refuses_is_not_waited_for(
+    hosts: Hosts, storage: Storage, before: str, after: str, status: str
+) -> None:
+    """A wrong key or account: code 3, with account, answer and next step."""
+    string = storage.connection_string.replace(before, after)
+    assert string != storage.connection_string
+
+    host = hosts.launch(AzureWebJobsStorage=string)
+
+    assert 3 == host.exit_code(limit_s=EXIT_LIMIT_S)
+    last = host.text().splitlines()[-1]
+    assert last.startswith("localhost: The storage at http://127.0.0.1:")
+    assert f"does not let account '{DEVELOPMENT_ACCOUNT}' make the task hub" in last
+    assert status in last
+    assert "Check AccountName, AccountKey and the endpoints there" in last
+    assert "Traceback" not in host.text()
