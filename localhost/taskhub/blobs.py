@@ -36,6 +36,17 @@ class Blobs:
             packed = await asyncio.to_thread(_packed, text)
         else:
             packed = _packed(text)
+        try:
+            await self._put(name, packed)
+        except NotFoundError:  # an Azurite that was killed has forgotten the container
+            await self._create()
+            await self._put(name, packed)
+
+    async def _create(self) -> None:
+        await create_container(self._storage, self._container)
+        self._is_there = True
+
+    async def _put(self, name: str, packed: bytes) -> None:
         await self._storage.request(
             "blob",
             "PUT",

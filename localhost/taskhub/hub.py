@@ -95,11 +95,12 @@ class TaskHub(Messages):
 
     async def remake(self) -> None:
         """Make the hub again of which the storage has lost a part."""
+        if self._made_for is None:
+            return  # it never was
         log.warning(
             "The storage has lost the task hub %s; it is made again.", self.name
         )
-        if self._made_for is not None:
-            await self.create(self._made_for)
+        await self.create(self._made_for)
 
     async def _create_partitions(self, partitions: Partitions) -> None:
         await refuse_leased(self.storage, self.name)
