@@ -40,15 +40,19 @@ class Service:
         self.script = list(script)
         self.always = dict(always or {})
         self.arrivals: list[str] = []
+        self.handlers: dict[asyncio.StreamWriter, asyncio.Task[None] | None] = {}
 
     async def serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         """Answer the requests of one connection."""
+        self.handlers[writer] = asyncio.current_task()
         with suppress(asyncio.IncompleteReadError, ConnectionError):
             while await self._answer(reader, writer):
                 pass
         writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
 
     async def _answer(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -81,6 +85,9 @@ async def listening(service: Service, port: int = 0) -> AsyncIterator[int]:
     server = await asyncio.start_server(service.serve, "127.0.0.1", port)
     async with server:
         yield server.sockets[0].getsockname()[1]
+        for writer in service.handlers:
+            writer.close()
+    await asyncio.gather(*filter(None, service.handlers.values()))
 
 
 def storage_at(port: int, queue_port: int | None = None) -> Storage:
