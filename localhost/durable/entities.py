@@ -72,6 +72,8 @@ class Entities:
             return await self._process(instance_id, items)
         except LostHistoryError:
             log.info("%s: its history moved on; looking at it again", instance_id)
+            if not self._hub.works_on(items[0].lane_queue):
+                return items  # whoever has the queue now goes on with them
             return await self._process(instance_id, items)
 
     async def _process(

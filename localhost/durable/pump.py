@@ -212,6 +212,8 @@ class Pump:
     def _enqueue(self, item: Received) -> None:
         if item not in self._held:
             return  # given back while it waited for its time
+        if item.lane_queue not in self._polls:
+            return self._put_back(item)
         key = self._key(item)
         lane = self._lanes.get(key)
         if lane is None:
@@ -278,10 +280,14 @@ class Pump:
                 self._run(following)
 
     def _may_wait(self, item: Received) -> bool:
-        """Give back what has waited for long, so that others have its place."""
-        if self._held.held_s(item) < LONGEST_WAIT_S:
+        """Give back what has waited for long, so that others have its place.
+
+        What waits for a queue that was let go is its next owner's, at once.
+        """
+        is_ours = item.lane_queue in self._polls
+        if is_ours and self._held.held_s(item) < LONGEST_WAIT_S:
             return True
-        self._put_back(item, _pause_s(item))
+        self._put_back(item, _pause_s(item) if is_ours else 0)
         return False
 
     def _forget(self, item: Received) -> None:

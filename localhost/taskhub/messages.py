@@ -52,6 +52,10 @@ class Messages:
         """Take back ``attach``: this process no longer works on the queue."""
         self._outlets.pop(queue, None)
 
+    def works_on(self, queue: str) -> bool:
+        """Whether this process works on the messages of a queue."""
+        return queue in self._outlets
+
     async def put(self, message: TaskMessage) -> Received:
         """Put a message, hidden and ours if this process can begin on it at once.
 

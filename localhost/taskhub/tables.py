@@ -77,7 +77,7 @@ class Table:
         except NotFoundError:
             return None
         row: Row = json.loads(answer.body)
-        row["odata.etag"] = answer.headers["ETag"]
+        row["odata.etag"] = answer.headers["etag"]
         return row
 
     async def insert(self, partition_key: str, row_key: str, columns: Row) -> str:
@@ -86,7 +86,7 @@ class Table:
         answer = await self._storage.request(
             "table", "POST", f"/{self.name}", headers=_NO_ECHO, body=_body(body)
         )
-        return answer.headers["ETag"]
+        return answer.headers["etag"]
 
     async def put(
         self,
@@ -109,7 +109,7 @@ class Table:
             headers=headers,
             body=_body(columns),
         )
-        return answer.headers["ETag"]
+        return answer.headers["etag"]
 
     async def delete(self, partition_key: str, row_key: str) -> bool:
         """Delete a row whatever its ETag; False when there was none."""
@@ -142,8 +142,8 @@ class Table:
             ),
             headers=_JSON,
         )
-        next_key = answer.headers.get("x-ms-continuation-NextPartitionKey")
-        next_row = answer.headers.get("x-ms-continuation-NextRowKey", "")
+        next_key = answer.headers.get("x-ms-continuation-nextpartitionkey")
+        next_row = answer.headers.get("x-ms-continuation-nextrowkey", "")
         return Page(
             rows=json.loads(answer.body)["value"],
             next=None if next_key is None else (next_key, next_row),

@@ -86,7 +86,13 @@ def result_of(start: Any, *, limit_s: float = 15.0) -> Any:
     return wait_for(ended, f"the end of instance {start['id']}", limit_s=limit_s)
 
 
-def wait_for(condition: Callable[[], T | None], what: str, *, limit_s: float) -> T:
+def wait_for(
+    condition: Callable[[], T | None],
+    what: str,
+    *,
+    limit_s: float,
+    poll_s: float = POLL_S,
+) -> T:
     """Return the first true value of *condition*; fail when the time is up."""
     until = time.monotonic() + limit_s
     while True:
@@ -95,4 +101,4 @@ def wait_for(condition: Callable[[], T | None], what: str, *, limit_s: float) ->
             return value
         if time.monotonic() > until:
             raise AssertionError(f"waited {limit_s:g} s in vain for {what}")
-        time.sleep(POLL_S)
+        time.sleep(poll_s)

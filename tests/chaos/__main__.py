@@ -1,4 +1,7 @@
-"""``python -m tests.chaos``: a random campaign; exit code 1 if anything was wrong."""
+"""``python -m tests.chaos``: a random campaign, or a walk through every crash point.
+
+The exit code is 1 if anything was wrong.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.chaos import every_point
 from tests.chaos.campaign import run
 from tests.chaos.report import lines
 
@@ -16,19 +20,32 @@ _KILLS, _SEED = 200, 1
 
 
 def main() -> int:
-    """Play a campaign, print its table, and keep the logs if there was a fault."""
+    """Do what is asked for, print its table, and keep the logs if there was a fault."""
     options = _parser().parse_args()
     # Whoever ends us ends what we have started: SIGTERM goes the way of Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
-    _say(f"seed {options.seed}, {options.kills} kills; logs in {folder}")
-    report = run(folder, seed=options.seed, kills=options.kills, say=_say)
-    _say("\n".join(["", *lines(report)]))
-    if report.fault_count:
+    play = _walk if options.every_point else _campaign
+    fault_count = play(folder, options)
+    if fault_count:
         _say(f"The hosts' logs are in {folder}.")
         return 1
     shutil.rmtree(folder)
     return 0
+
+
+def _campaign(folder: Path, options: argparse.Namespace) -> int:
+    _say(f"seed {options.seed}, {options.kills} kills; logs in {folder}")
+    report = run(folder, seed=options.seed, kills=options.kills, say=_say)
+    _say("\n".join(["", *lines(report)]))
+    return report.fault_count
+
+
+def _walk(folder: Path, options: argparse.Namespace) -> int:
+    _say(f"every pass through every crash point; logs in {folder}")
+    walked = every_point.walk(folder, step=options.step, say=_say)
+    _say("\n".join(["", *every_point.lines(walked)]))
+    return walked.fault_count
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -38,6 +55,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--seed", type=int, default=_SEED, help=f"what the plan comes from [{_SEED}]"
+    )
+    parser.add_argument(
+        "--every-point",
+        action="store_true",
+        help="end a host at each pass through each crash point instead",
+    )
+    parser.add_argument(
+        "--step", type=int, default=1, help="leave out passes between these [1]"
     )
     return parser
 

@@ -80,8 +80,9 @@ THIRD_PARTY = {
     "aiohttp.http_exceptions": ("web.listener",),
     "aiohttp.typedefs": ("web.listener",),
     "aiohttp.HttpVersion11": ("web.triggers",),
-    "aiohttp": ("taskhub.storage", "web.outgoing"),  # the client
-    "yarl": ("taskhub.storage", "web.outgoing"),
+    "aiohttp": ("web.outgoing",),  # the client
+    "yarl": ("web.outgoing",),
+    "httptools": ("taskhub.connections",),
     "azure.functions": ("app", "web.triggers"),
     "dateutil": ("web.queries",),
     "async_timeout": ("compat",),
