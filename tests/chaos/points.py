@@ -92,7 +92,7 @@ def at(point: str, *passes: tuple[int, Part], **options: bool) -> list[Scenario]
 
 
 SCENARIOS = [
-    *at("before outbox", (3, chain), (2, entities), (2, suspended)),
+    *at("before outbox", (3, chain), (2, suspended)),
     *at("between two outbox messages", (13, fan_out), (2, children)),
     *at("after outbox", (1, entities), (3, children), (2, eternal)),
     *at("after outbox", (3, custom_status)),
@@ -109,14 +109,14 @@ SCENARIOS = [
     *at("rewind: after history", (1, rewound), (2, rewound_parent)),
     *at("rewind: after instance row", (1, rewound), (2, rewound_parent)),
     *at("purge: after some of the history", (1, purged_wide)),
-    *at("purge: after history", (1, purged_wide), (1, purged_large)),
+    *at("purge: after history", (1, purged_large)),
     *at("purge: after blobs", (1, purged_large)),
     *at("poison: before delete", (1, poison)),
     *at("during an entity batch", (1, entities), (3, entities)),
     *at("after an activity", (7, fan_out)),
     *at("after the answer of an activity", (1, stopped)),
     *at("after a message blob", (1, large), (2, large)),
-    *at("after a history blob", (1, large), (3, large)),
+    *at("after a history blob", (3, large)),
     *at("after a claim of partitions", (1, chain), (2, timers)),
     *at(IN_AN_ACTIVITY, (1, exits)),
 ]

@@ -18,7 +18,7 @@ from tests.conftest import Emulator
 
 pytestmark = pytest.mark.timeout(300)
 
-AT_ONCE = 8
+AT_ONCE = 10
 NAMES = [scenario.name for scenario in SCENARIOS]
 BY_NAME = dict(zip(NAMES, SCENARIOS, strict=True))
 
