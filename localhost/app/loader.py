@@ -15,7 +15,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -31,9 +31,6 @@ from localhost.app.signature import FunctionLoadError, converter_of, read_signat
 from localhost.outcome import Returned
 
 _logger = logging.getLogger(__name__)
-
-_TIME_PARSERS = ("azure.durable_functions.models.history.HistoryEvent",)
-_MOST_TIMES = 50_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -139,22 +136,6 @@ def import_durable_sdk() -> None:
             _logger.debug("azure-functions-durable is not installed", exc_info=True)
         finally:
             os.chdir(folder)
-
-
-def remember_parsed_times() -> None:
-    """Let the SDK parse the time of a history event once, not at every turn.
-
-    A turn hands over the whole history: parsing times was four fifths of a replay.
-    What it gets is the same value, which nobody can change.
-    """
-    for module in _TIME_PARSERS:
-        try:
-            parser = importlib.import_module(module)
-        except ImportError:
-            continue
-        parse = getattr(parser, "dt_parse", None)
-        if parse is not None and not hasattr(parse, "cache_info"):
-            vars(parser)["dt_parse"] = lru_cache(maxsize=_MOST_TIMES)(parse)
 
 
 def settle_codec_notice() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import logging
 import textwrap
@@ -11,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dateutil.parser import parse
 
-from localhost.app.loader import remember_parsed_times
 from localhost.app.manifest import FunctionFault, read_app
 from localhost.app.worker import Outcome, Raised, Returned, Worker
 
@@ -370,16 +367,3 @@ async def test_an_output_that_goes_nowhere_is_warned_of(
 
     assert '"x"' == await loader.value()
     assert "the output binding 'message' of type queue is not written" in caplog.text
-
-
-def test_the_sdk_parses_a_time_once() -> None:
-    """A long history is parsed at every turn; what comes out is the same."""
-    sdk = importlib.import_module("azure.durable_functions.models.history.HistoryEvent")
-    written = "2026-11-22T04:28:42.705591Z"
-
-    remember_parsed_times()
-    remember_parsed_times()
-    first, second = sdk.dt_parse(written), sdk.dt_parse(written)
-
-    assert parse(written) == first
-    assert first is second
