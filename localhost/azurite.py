@@ -2,10 +2,10 @@
 
 Our own runs in a session of its own, so that Ctrl-C and the death of the host do not
 reach it: Azurite saves only now and then, and a killed one forgets what it answered.
-It ends by SIGTERM when the host is done; after a SIGKILL of the host it lives on, and
-the next host adopts it. A lock on the folder, which the system takes from a dead host,
-says whether somebody looks after it. One that ends while the host runs is started
-again. Imports ``errors``, ``node``, ``processes`` and ``azurite_process``.
+All hosts on the app's folder use the same one, whichever started it: it is started
+again when it ends meanwhile, and the last one ends it by SIGTERM. After a SIGKILL of
+that one it lives on, and the next host uses it. Imports ``errors``, ``node``,
+``azurite_users`` and ``azurite_process``.
 """
 
 from __future__ import annotations
@@ -17,10 +17,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 from localhost.azurite_process import (
-    POLL_S,
     START_LIMIT_S,
     Endpoints,
     Own,
@@ -38,9 +36,9 @@ from localhost.azurite_process import (
     spawn,
     was_cut_off,
 )
+from localhost.azurite_users import POLL_S, Users
 from localhost.errors import CannotStartError
 from localhost.node import require_supported
-from localhost.processes import try_lock
 
 __all__ = ["Endpoints", "Keeper", "azurite"]
 
@@ -49,7 +47,7 @@ log = logging.getLogger(__name__)
 AZURITE_SCRIPT = Path(__file__).parent / "node_modules/azurite/dist/src/azurite.js"
 _HALF_LIMIT_S = 1.5  # for the ports of an Azurite that just starts or ends
 _TAIL_LINES = 8
-WATCH_S, ADOPTED_WATCH_S = 0.1, 1.0  # an adopted one is no child: to look costs more
+WATCH_S, OTHERS_WATCH_S = 0.1, 1.0  # what is no child of ours costs more to look at
 LONG_LIFE_S = 60.0
 LONGEST_PAUSE_S = 60.0  # between starts of an Azurite that ends again and again
 
@@ -65,7 +63,7 @@ async def azurite(
     environ: Mapping[str, str] = os.environ,
     script: Path = AZURITE_SCRIPT,
 ) -> AsyncIterator[Keeper]:
-    """Have Azurite listen on all three ports; end it afterwards if it is ours.
+    """Have Azurite listen on all three ports; the last user of ours ends it.
 
     One of ours that ends meanwhile is started again. *folder* holds its data, log and
     pid. ``CannotStartError`` when only some of the ports listen, or when Node or
@@ -74,6 +72,7 @@ async def azurite(
     site = Site(
         endpoints=endpoints,
         folder=folder,
+        users=Users(folder, say=say),
         account=account,
         key=key,
         say=say,
@@ -87,12 +86,12 @@ async def azurite(
     finally:
         watch.cancel()
         await asyncio.wait([watch])
-        if keeper.own:
-            await end(keeper.own, site)
+        if site.users.has_me:
+            await _leave(keeper.own, site)
 
 
 class Keeper:
-    """Looks after our own Azurite: one that ends while it is needed is replaced.
+    """Looks after an Azurite of ours: one that ends while it is needed is replaced.
 
     ``on_end`` is called then, before the next one is started: that one may know less.
     """
@@ -107,7 +106,7 @@ class Keeper:
     async def watch(self) -> None:
         """Watch until somebody else's Azurite listens in the place of ours."""
         while own := self.own:
-            await asyncio.sleep(WATCH_S if own.process else ADOPTED_WATCH_S)
+            await asyncio.sleep(WATCH_S if own.process else OTHERS_WATCH_S)
             if not own.is_alive(self._site):
                 await self._replace(own)
 
@@ -121,9 +120,10 @@ class Keeper:
             self._pause_s = 0.0
         if self.on_end:
             self.on_end()
-        own.lock.close()
         self.own = None
         self.own = await self._another()
+        if self.own is None:
+            self._site.users.leave()
         self._since_s = time.monotonic()
 
     async def _another(self) -> Own | None:
@@ -141,54 +141,68 @@ class Keeper:
 
 
 async def _use_or_start(site: Site) -> Own | None:
-    """Our own Azurite, or ``None`` when somebody else's listens."""
+    """Join those who use our Azurite; ``None`` when somebody else's listens."""
+    while True:
+        if not site.pid_file.exists() and await _is_listening(site):
+            return None  # nothing is written to the folder then
+        async with site.users.alone():
+            is_up = await _is_listening(site)
+            own = _running(site) if is_up else await _start(site)
+            if own:
+                site.users.join()
+        if own or is_up:
+            return own
+        await asyncio.sleep(POLL_S)
+
+
+async def _is_listening(site: Site) -> bool:
+    """Whether all ports listen, or none; waits while an Azurite just starts or ends."""
     ports, since = listening(site.endpoints), time.monotonic()
-    while len(ports) < 3:
-        if not ports and (lock := try_lock(site.lock_file)):
-            if own := await _start(site, lock):
-                return own
-        waited_s = time.monotonic() - since
-        if waited_s > (_HALF_LIMIT_S if ports else START_LIMIT_S):
-            raise _half_listening(site, ports) if ports else _locked(site)
+    while 0 < len(ports) < 3:
+        if time.monotonic() - since > _HALF_LIMIT_S:
+            raise _half_listening(site, ports)
         await asyncio.sleep(POLL_S)
         before, ports = ports, listening(site.endpoints)
         since = since if ports == before else time.monotonic()
-    return _adopt(site)
+    return bool(ports)
 
 
-def _adopt(site: Site) -> Own | None:
-    """The Azurite that listens, if it is ours and the host that had it is gone."""
-    if not site.pid_file.exists():
-        return None
-    lock = try_lock(site.lock_file)
-    if lock is None:
-        return None
+def _running(site: Site) -> Own | None:
+    """The Azurite that listens, if it is ours."""
     pid = recorded_pid(site)
-    if is_serving(pid, site):
+    if not is_serving(pid, site):
+        return None
+    if not site.users.has_others():
         site.say(f"Azurite (pid {pid}) of an earlier host goes on.")
-        return Own(pid=pid, lock=lock)
-    lock.close()
-    return None
+    return Own(pid=pid)
 
 
-async def _start(site: Site, lock: BinaryIO) -> Own | None:
+async def _start(site: Site) -> Own | None:
     """Start Azurite; ``None`` when another came first, or the old one just ends."""
-    own = None
-    try:
+    pid = recorded_pid(site)
+    if is_of_folder(pid, site):
+        return await _wait_for_recorded(Own(pid=pid), site)
+    if was_cut_off(site):
+        site.say(
+            "Azurite did not end by itself the last time (it was killed): what"
+            f" it had not saved to {site.folder} is gone."
+        )
+    return await _started(spawn(site), site)
+
+
+async def _leave(own: Own | None, site: Site) -> None:
+    """Use it no longer; whoever was the last one to use it ends it."""
+    async with site.users.alone():
+        site.users.leave()
         pid = recorded_pid(site)
-        if is_of_folder(pid, site):
-            own = await _wait_for_recorded(Own(pid=pid, lock=lock), site)
-        else:
-            if was_cut_off(site):
-                site.say(
-                    "Azurite did not end by itself the last time (it was killed): what"
-                    f" it had not saved to {site.folder} is gone."
-                )
-            own = await _started(spawn(site, lock), site)
-    finally:
+        if (own is None or own.pid != pid) and is_of_folder(pid, site):
+            own = Own(pid=pid)  # another host was first to start one again
         if own is None:
-            lock.close()
-    return own
+            return
+        if not site.users.has_others():
+            await end(own, site)
+        elif own.is_alive(site):
+            site.say(f"Azurite (pid {own.pid}) goes on: another host uses it.")
 
 
 async def _wait_for_recorded(own: Own, site: Site) -> Own | None:
@@ -197,6 +211,8 @@ async def _wait_for_recorded(own: Own, site: Site) -> Own | None:
     One on other ports is ended first: two on one folder would spoil the data.
     """
     if not is_serving(own.pid, site):
+        if site.users.has_others():
+            raise _elsewhere(own, site)
         ask_to_end(own.pid, site)
     if await has_come(own, site):
         return own
@@ -252,9 +268,9 @@ def _half_listening(site: Site, ports: set[int]) -> CannotStartError:
     )
 
 
-def _locked(site: Site) -> CannotStartError:
+def _elsewhere(own: Own, site: Site) -> CannotStartError:
     return CannotStartError(
-        f"Another host holds {site.folder}, but no Azurite listens on {site.endpoints};"
-        " expected is one host for each folder and its ports. End the other host, or"
-        " give both the same AzureWebJobsStorage."
+        f"Another host uses {site.folder} with an Azurite (pid {own.pid}) that is not"
+        f" on {site.endpoints}; expected is one Azurite for a folder. End the other"
+        " host, or give both the same AzureWebJobsStorage."
     )

@@ -1,6 +1,6 @@
 """One Azurite process on a folder: its command, its signs of life, its end.
 
-Imports ``errors``, ``node`` and ``processes``.
+Imports ``compat``, ``errors``, ``node``, ``processes`` and ``azurite_users``.
 """
 
 from __future__ import annotations
@@ -13,17 +13,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
+from localhost.azurite_users import POLL_S, Users
+from localhost.compat import timeout
 from localhost.errors import CannotStartError
 from localhost.node import INSTALL_COMMAND, find_node, node_of_wheel
 from localhost.processes import apart, kill, runs, terminate
 
-POLL_S = 0.015
 START_LIMIT_S = 15.0
 _CONNECT_LIMIT_S = 0.3
+_ANSWER_LIMIT_S = 5.0
 _END_NOTICE_S = 10.0
 _END_LIMIT_S = 30.0
 _SERVICES = 3
@@ -60,6 +62,7 @@ class Site:
 
     endpoints: Endpoints
     folder: Path
+    users: Users
     account: str
     key: str
     say: Callable[[str], None]
@@ -76,20 +79,15 @@ class Site:
         return self.folder / "azurite.log"
 
     @property
-    def lock_file(self) -> Path:
-        return self.folder / "azurite.lock"
-
-    @property
     def pid_file(self) -> Path:
         return self.folder / "azurite.pid"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Own:
-    """An Azurite that this host has to end; ``process`` is None when adopted."""
+    """An Azurite of this folder; ``process`` is None when another host started it."""
 
     pid: int
-    lock: BinaryIO
     process: subprocess.Popen[bytes] | None = None
 
     def is_alive(self, site: Site) -> bool:
@@ -126,7 +124,7 @@ def _is_listening(host: str, port: int) -> bool:
     return True
 
 
-def spawn(site: Site, lock: BinaryIO) -> Own:
+def spawn(site: Site) -> Own:
     """Start a process of our own and write down its pid; it does not listen yet."""
     if not site.script.is_file():
         raise CannotStartError(
@@ -150,7 +148,7 @@ def spawn(site: Site, lock: BinaryIO) -> Own:
             f" {INSTALL_COMMAND}"
         ) from exc
     site.pid_file.write_text(f"{process.pid}\n", encoding="utf-8")
-    return Own(pid=process.pid, lock=lock, process=process)
+    return Own(pid=process.pid, process=process)
 
 
 def node_for(site: Site) -> Path:
@@ -178,7 +176,7 @@ async def has_come(own: Own, site: Site) -> bool:
     """Wait until it listens; false when the process ended or the time is up."""
     until = time.monotonic() + START_LIMIT_S
     while own.is_alive(site) and time.monotonic() < until:
-        if _says_it_listens(site) and len(listening(site.endpoints)) == 3:
+        if _says_it_listens(site) and await _answers(site.endpoints):
             return True
         await asyncio.sleep(POLL_S)
     return False
@@ -187,6 +185,24 @@ async def has_come(own: Own, site: Site) -> bool:
 def _says_it_listens(site: Site) -> bool:
     """The log tells our Azurite from one that took the ports a moment before ours."""
     return log_text(site).count(_LISTENS) == _SERVICES
+
+
+async def _answers(endpoints: Endpoints) -> bool:
+    """Whether an answer comes, whatever it is.
+
+    Azurite heeds SIGTERM only after it has said that it listens, but before that.
+    """
+    with suppress(OSError, asyncio.TimeoutError):
+        async with timeout(_ANSWER_LIMIT_S):
+            reader, writer = await asyncio.open_connection(
+                endpoints.host, endpoints.table_port
+            )
+            try:
+                writer.write(b"GET / HTTP/1.0\r\n\r\n")
+                return bool(await reader.read(1))
+            finally:
+                writer.close()
+    return False
 
 
 def was_cut_off(site: Site) -> bool:
@@ -244,18 +260,15 @@ def is_serving(pid: int, site: Site) -> bool:
 
 async def end(own: Own, site: Site) -> None:
     """Ask it to end and wait until it has saved; killed only after a long time."""
-    try:
-        if own.is_alive(site) and not ask_to_end(own.pid, site):
-            site.say(f"Azurite (pid {own.pid}) cannot be asked to end; it goes on.")
-            return
-        if not await _has_ended(own, site, _END_NOTICE_S):
-            site.say(f"Azurite (pid {own.pid}) is still saving; waiting for it.")
-            await _wait_then_kill(own, site)
-        elif was_cut_off(site):
-            return  # its pid stays: the next host is to say it
-        site.pid_file.unlink(missing_ok=True)
-    finally:
-        own.lock.close()
+    if own.is_alive(site) and not ask_to_end(own.pid, site):
+        site.say(f"Azurite (pid {own.pid}) cannot be asked to end; it goes on.")
+        return
+    if not await _has_ended(own, site, _END_NOTICE_S):
+        site.say(f"Azurite (pid {own.pid}) is still saving; waiting for it.")
+        await _wait_then_kill(own, site)
+    elif was_cut_off(site):
+        return  # its pid stays: the next host is to say it
+    site.pid_file.unlink(missing_ok=True)
 
 
 def ask_to_end(pid: int, site: Site) -> bool:

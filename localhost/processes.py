@@ -83,7 +83,7 @@ def _command_line(pid: int) -> str:
 
 
 def try_lock(path: Path) -> BinaryIO | None:
-    """Lock a file until it is closed or this process dies; ``None`` if another has it.
+    """Lock a file until ``unlock`` or this process' end; ``None`` if another has it.
 
     The file stays when the lock is gone: to delete it would race with the next one.
     """
@@ -105,6 +105,16 @@ def try_lock(path: Path) -> BinaryIO | None:
         file.close()
         return None
     return file
+
+
+def unlock(file: BinaryIO) -> None:
+    """Let go of a lock, also if a forked process has it open as well."""
+    if sys.platform == "win32":
+        file.seek(0)
+        msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
+    else:
+        fcntl.flock(file, fcntl.LOCK_UN)
+    file.close()
 
 
 if sys.platform == "win32":

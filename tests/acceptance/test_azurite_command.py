@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.acceptance.asking import GREETINGS, result_of, start_orchestrator
 from tests.acceptance.hosts import Hosts
 from tests.acceptance.running_host import (
     Process,
@@ -64,3 +65,17 @@ def test_a_host_uses_it_and_leaves_it(
     assert 0 == host.stop()
 
     assert is_azurite_alive(app, azurite_pid(app))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends Azurite otherwise")
+def test_a_host_keeps_it_when_the_command_ends(
+    azurite: Process, app: Path, hosts: Hosts, storage_apart: Storage
+) -> None:
+    """And ends it itself."""
+    host = hosts.start(app, storage=storage_apart)
+
+    assert 0 == azurite.stop()
+
+    assert GREETINGS == result_of(start_orchestrator(host.url))["output"]
+    assert 0 == host.stop()
+    assert not is_azurite_alive(app, azurite_pid(app))

@@ -36,8 +36,9 @@ ALLOWED = {
     # Azurite
     "node": ("errors",),
     "processes": ("errors",),
-    "azurite_process": ("errors", "node", "processes"),
-    "azurite": ("azurite_process", "errors", "node", "processes"),
+    "azurite_users": ("errors", "processes"),
+    "azurite_process": ("azurite_users", "compat", "errors", "node", "processes"),
+    "azurite": ("azurite_process", "azurite_users", "errors", "node"),
     # rooms
     "app": ("errors", "jsonc", "outcome"),
     "taskhub": (
