@@ -172,19 +172,19 @@ class Client:
         row = await self._hub.instances.peek(instance_id)
         if row is None:
             return Verdict.UNKNOWN
-        if row.status in _ACTIVE:
+        if row.status in _ACTIVE and not await self._hub.has_to_rewind(instance_id):
             raise InvalidStateError(
                 "The rewind operation is only supported on failed orchestration"
                 " instances."
             )
-        if row.status is not Status.FAILED:
+        if row.status.is_terminal and row.status is not Status.FAILED:
             return Verdict.GONE
         self._forget(instance_id)
         event = HistoryEvent(
             type=EventType.GenericEvent, timestamp=self._now(), fields={"Data": reason}
         )
         message = TaskMessage(event=event, instance_id=instance_id, execution_id=None)
-        await self._hub.rewind(instance_id, message)
+        await self._hub.rewind(row, message)
         return Verdict.ACCEPTED
 
     async def signal_entity(

@@ -20,7 +20,7 @@ class InHand:
     ``texts`` are the events as a function receives them, ``next_row`` is the place
     where the next event is written. ``is_row_sure`` says that the
     instance's row has been written with this history (``custom_status`` with what),
-    ``is_row_behind`` that it does not know yet that the execution ended. ``applied``
+    ``is_row_behind`` that it does not say yet what the history says. ``applied``
     are marks of events that earlier executions took, see ``inbox.mark_of``.
     """
 
@@ -53,20 +53,22 @@ class InHand:
     def compare(self, row: Instance | None) -> None:
         """See whether the instance's row says what the history says.
 
-        A crash after a history was written may have left its row behind.
+        A crash after a history was written may have left its row behind. A row that is
+        Pending under another execution is that of a start which is still to come.
         """
-        is_over = any(e.type is EventType.ExecutionCompleted for e in self.events)
         if row is None:
-            self.is_row_behind = is_over
+            self.is_row_behind = True
             return
         if row.execution_id != self.execution_id:
+            self.is_row_behind = row.status is not Status.PENDING
             return
-        was_rewound = any(e.type is EventType.GenericEvent for e in self.events)
         self.custom_status = row.custom_status
-        self.is_row_behind = is_over and not row.status.is_terminal
-        self.is_row_sure = not self.is_row_behind and (
-            row.status is not Status.PENDING or was_rewound
+        was_rewound = any(e.type is EventType.GenericEvent for e in self.events)
+        awaits_turn = row.status is Status.PENDING and was_rewound
+        self.is_row_behind = not awaits_turn and row.status is not status_of(
+            self.events
         )
+        self.is_row_sure = not self.is_row_behind
 
     def remember(self, marks: Iterable[str]) -> None:
         """Keep the marks of events that an execution took before it went on as new."""
@@ -76,6 +78,19 @@ class InHand:
     def restart(self) -> None:
         """Forget the events of an execution that another one follows."""
         self.events, self.texts, self.next_row = [], [], 0
+
+
+def status_of(events: Sequence[HistoryEvent]) -> Status:
+    """Return the status of an execution that has begun, by its history."""
+    status = Status.RUNNING
+    for event in events:
+        if event.type is EventType.ExecutionSuspended:
+            status = Status.SUSPENDED
+        elif event.type is EventType.ExecutionResumed:
+            status = Status.RUNNING
+        elif event.type is EventType.ExecutionCompleted:
+            status = event["OrchestrationStatus"]
+    return status
 
 
 def change_of(

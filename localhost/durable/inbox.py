@@ -128,6 +128,8 @@ def verdict_on_start(
         return "run"
     if dequeue_count >= STARTS_BEFORE_DROP:
         return "drop"
+    if row is not None and (row.generation or 0) > (message.event["Generation"] or 0):
+        return "drop"  # the instance has been started again since
     if row is not None and row.generation == message.event["Generation"]:
         is_older = to_ticks(row.created_at) < to_ticks(message.event.timestamp)
         if (is_older and row.status is Status.PENDING) or dequeue_count > 1:

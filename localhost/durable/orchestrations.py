@@ -23,8 +23,13 @@ from localhost.durable.inbox import (
 )
 from localhost.durable.outbox import Sender
 from localhost.durable.refusals import put_off, refuse
-from localhost.durable.sdk import context_body, failed_state, state_of
-from localhost.durable.turn import Turn, decide
+from localhost.durable.sdk import (
+    OrchestratorState,
+    context_body,
+    failed_state,
+    state_of,
+)
+from localhost.durable.turn import Turn, custom_status_of, decide
 from localhost.history import EventType, HistoryEvent
 from localhost.outcome import Outcome
 from localhost.records import TaskMessage, dumps
@@ -100,7 +105,7 @@ class Orchestrations:
             raise
         for reason in inbox.reasons:
             log.debug("%s: dropped %s", instance_id, reason)
-        if inbox.dropped:
+        if inbox.dropped and in_hand.is_row_behind:
             await self._repair_row(instance_id, in_hand)
         self._hub.complete(inbox.dropped)
         return inbox.waiting
@@ -204,27 +209,31 @@ class Orchestrations:
         sender: Sender,
     ) -> Turn:
         """Call the function with the whole history and decide what follows."""
-        started = start_of([*in_hand.events, *new])
-        name = started["Name"]
-        unknown = self._rules.unknown("orchestrator", name)
-        if unknown is not None:
-            state = failed_state(unknown)
-        else:
-            body = context_body(
-                [*in_hand.texts, *(dumps(event.to_wire()) for event in new)],
-                started=started,
-                instance_id=instance_id,
-                http_sleep_ms=self._http_sleep_ms,
-            )
-            state = state_of(await self._invoke(name, body, instance_id))
         return decide(
             past=in_hand.events,
             new=new,
-            state=state,
+            state=await self._state(instance_id, in_hand, new),
             rules=self._rules,
             sender=sender,
             now=self._now(),
         )
+
+    async def _state(
+        self, instance_id: str, in_hand: InHand, new: Sequence[HistoryEvent]
+    ) -> OrchestratorState:
+        """Call the function with the whole history and return what it asks for."""
+        started = start_of([*in_hand.events, *new])
+        name = started["Name"]
+        unknown = self._rules.unknown("orchestrator", name)
+        if unknown is not None:
+            return failed_state(unknown)
+        body = context_body(
+            [*in_hand.texts, *(dumps(event.to_wire()) for event in new)],
+            started=started,
+            instance_id=instance_id,
+            http_sleep_ms=self._http_sleep_ms,
+        )
+        return state_of(await self._invoke(name, body, instance_id))
 
     async def _commit(
         self,
@@ -261,7 +270,8 @@ class Orchestrations:
         )
         in_hand.etag = await self._hub.commit(checkpoint)
         in_hand.add(turn.events)
-        in_hand.execution_id, in_hand.is_row_sure = execution_id, True
+        in_hand.execution_id = execution_id
+        in_hand.is_row_sure, in_hand.is_row_behind = True, False
         in_hand.custom_status = turn.custom_status
         self._keep(instance_id, in_hand, is_over=turn.finished is not None)
 
@@ -274,19 +284,21 @@ class Orchestrations:
             self._in_hand.popitem(last=False)
 
     async def _repair_row(self, instance_id: str, in_hand: InHand) -> None:
-        """Let a row follow a history that ended just before a crash."""
-        is_over = any(e.type is EventType.ExecutionCompleted for e in in_hand.events)
-        if not in_hand.is_row_behind or not is_over:
-            return
+        """Let a row follow a history that was written just before a crash.
+
+        The custom status is not in the history: the function says it once more.
+        """
         started = without_large_input(start_of(in_hand.events))
+        state = await self._state(instance_id, in_hand, ())
         change = change_of(
             in_hand.events,
             started=started,
             execution_id=started["OrchestrationInstance"]["ExecutionId"],
-            custom_status=in_hand.custom_status,
+            custom_status=custom_status_of(state) or in_hand.custom_status,
             now=self._now(),
         )
         await self._hub.instances.change(instance_id, change)
+        in_hand.is_row_sure, in_hand.is_row_behind = True, False
 
 
 def _sender(instance_id: str, events: Sequence[HistoryEvent]) -> Sender:

@@ -155,6 +155,11 @@ def _continuation(
     )
 
 
+def custom_status_of(state: OrchestratorState) -> str | None:
+    """Return the custom status as JSON, None when there is none or it is too large."""
+    return _custom_status(state)[0]
+
+
 def _custom_status(state: OrchestratorState) -> tuple[str | None, OrchestratorState]:
     """Return the custom status as JSON; one too large fails before any action."""
     if not state.custom_status:

@@ -83,8 +83,7 @@ class Histories:
 
     async def load(self, instance_id: str) -> Stored:
         """Read an instance's history; one that is unknown has no events."""
-        key = rows.key_of(instance_id)
-        found = await self._table.query_all(equals("PartitionKey", key))
+        found = await self._rows(instance_id)
         sentinel = next((r for r in found if r["RowKey"] == rows.SENTINEL), None)
         event_rows = [r for r in found if r["RowKey"] != rows.SENTINEL]
         execution_id = (sentinel or (event_rows[0] if event_rows else {})).get(
@@ -196,15 +195,24 @@ class Histories:
                 row[name] = await self._blobs.read(blob)
         return row
 
-    async def rewind(self, instance_id: str) -> tuple[str, ...]:
-        """Turn what failed into events that a replay ignores; return failed children.
+    async def to_rewind(self, instance_id: str) -> tuple[list[Row], tuple[str, ...]]:
+        """Return what a rewind would change, and the children to be rewound with it."""
+        return rows.rewound(await self._rows(instance_id))
+
+    async def left_to_rewind(self, instance_id: str) -> list[str]:
+        """Return the children to which an earlier rewind may not have come."""
+        return rows.left_to_rewind(await self._rows(instance_id))
+
+    async def _rows(self, instance_id: str) -> list[Row]:
+        key = rows.key_of(instance_id)
+        return await self._table.query_all(equals("PartitionKey", key))
+
+    async def rewind(self, instance_id: str, changed: Sequence[Row]) -> None:
+        """Turn what failed into events that a replay ignores, see ``to_rewind``.
 
         The erased tasks are scheduled again under their old numbers. Each row must be
         as it was read. Raises ``LostHistoryError``.
         """
-        key = rows.key_of(instance_id)
-        found = await self._table.query_all(equals("PartitionKey", key))
-        changed, children = rows.rewound(found)
         operations = [_replacement(row) for row in changed]
         try:
             for start in range(0, len(operations), LARGEST_TRANSACTION_ROWS):
@@ -212,7 +220,6 @@ class Histories:
                 await self._table.transaction(batch)
         except (PreconditionError, NotFoundError) as exc:
             raise LostHistoryError(f"{instance_id} runs again already") from exc
-        return children
 
     async def delete(self, instance_id: str) -> None:
         """Delete every row of an instance, the sentinel with them."""

@@ -16,6 +16,7 @@ from dataclasses import replace
 
 from localhost.crashpoints import crash_point
 from localhost.errors import ConflictError, PreconditionError
+from localhost.history import Status
 from localhost.records import Instance, TaskMessage
 from localhost.taskhub import rows
 from localhost.taskhub.blobleases import refuse_leased
@@ -125,26 +126,37 @@ class TaskHub(Messages):
             drained=drained,
         )
 
-    async def rewind(self, instance_id: str, message: TaskMessage) -> None:
+    async def rewind(self, row: Instance, message: TaskMessage) -> None:
         """Let a failed instance run again from what failed; ``message`` wakes it.
 
         Children that failed are rewound in its stead, and wake it when they end. The
-        message lies hidden until all is written: after a crash it comes by itself.
+        message lies hidden until all is written: after a crash it comes by itself. What
+        a crash has cut short can be asked for again.
         """
-        item = await self._queues.put(
-            self._queues.queue_for(message), message, hidden_s=LOCK_S
-        )
+        changed, children = await self.histories.to_rewind(row.instance_id)
+        item = None if children else await self._put_hidden(message)
         crash_point("rewind: after message")
-        children = await self.histories.rewind(instance_id)
+        await self.histories.rewind(row.instance_id, changed)
         crash_point("rewind: after history")
-        await self.instances.set_pending(instance_id, self._now())
-        crash_point("rewind: after instance row")
         for child_id in children:
-            await self.rewind(child_id, replace(message, instance_id=child_id))
-        if children:
-            self.complete([item])
-        else:
+            child = await self.instances.read(child_id)
+            if child is not None and child.status is Status.FAILED:
+                await self.rewind(child, replace(message, instance_id=child_id))
+        if row.status is Status.FAILED:
+            await self.instances.set_pending(row, self._now())
+        crash_point("rewind: after instance row")
+        if item is not None:
             await self.abandon(item)
+
+    async def has_to_rewind(self, instance_id: str) -> bool:
+        """Whether a rewind of an instance was cut short before all its children."""
+        children = await self.histories.left_to_rewind(instance_id)
+        found = [await self.instances.read(child_id) for child_id in children]
+        return any(child and child.status is Status.FAILED for child in found)
+
+    async def _put_hidden(self, message: TaskMessage) -> Received:
+        queue = self._queues.queue_for(message)
+        return await self._queues.put(queue, message, hidden_s=LOCK_S)
 
     def stop_retrying(self) -> None:
         """Let requests that the storage does not answer fail from now on."""

@@ -87,15 +87,21 @@ class Instances:
         key = rows.key_of(instance_id)
         await self._table.put(key, "", row, if_match=None, merge=True)
 
-    async def set_pending(self, instance_id: str, now: str) -> None:
-        """Let the row of a rewound instance say that it is to run again."""
+    async def set_pending(self, rewound: Instance, now: str) -> None:
+        """Let the row of a rewound instance say that it is to run again.
+
+        A row that has changed since it was read says so already, or better.
+        """
         row = {
             "RuntimeStatus": Status.PENDING.value,
             "LastUpdatedTime": padded(now),
             "LastUpdatedTime@odata.type": "Edm.DateTime",
         }
-        key = rows.key_of(instance_id)
-        await self._table.put(key, "", row, if_match="*", merge=True)
+        key = rows.key_of(rewound.instance_id)
+        try:
+            await self._table.put(key, "", row, if_match=rewound.etag, merge=True)
+        except (PreconditionError, NotFoundError):
+            pass
 
     async def delete(self, instance_id: str) -> bool:
         """Delete an instance's row; False when there was none."""

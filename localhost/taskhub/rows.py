@@ -163,21 +163,20 @@ def applied_of(sentinel: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def rewound(found: Sequence[Row]) -> tuple[list[Row], tuple[str, ...]]:
-    """Return the rows of a history that a rewind changes, and its failed children.
+    """Return the rows of a history that a rewind changes, and children to rewind.
 
-    What failed becomes a GenericEvent, which a replay ignores; so does the schedule of
-    a failed activity, which is thereby scheduled again. A child runs again itself.
+    Those are the ones that failed, and ``left_to_rewind``. What failed becomes a
+    GenericEvent, which a replay ignores; so does the schedule of a failed activity,
+    which is thereby scheduled again. A child runs again itself.
     """
-    started = [r for r in found if r.get("EventType") == "OrchestratorStarted"]
-    execution_id = started[-1]["ExecutionId"] if started else None
-    current = [r for r in found if r.get("ExecutionId") == execution_id]
+    current = _current(found)
     schedules = {
         (r.get("EventType"), r.get("EventId")): r
         for r in current
         if r.get("EventType") in ("TaskScheduled", "SubOrchestrationInstanceCreated")
     }
     changed: dict[str, Row] = {}
-    children = []
+    children = left_to_rewind(found)
     for row in current:
         kind = row.get("EventType")
         schedule = None
@@ -198,6 +197,33 @@ def rewound(found: Sequence[Row]) -> tuple[list[Row], tuple[str, ...]]:
                 "EventType": EventType.GenericEvent.name,
             }
     return list(changed.values()), tuple(children)
+
+
+def left_to_rewind(found: Sequence[Row]) -> list[str]:
+    """Return the children of an earlier rewind that have not answered since.
+
+    A crash may have cut it short before they were rewound.
+    """
+    current = _current(found)
+    answered = {
+        row.get("TaskScheduledId")
+        for row in current
+        if str(row.get("EventType")).startswith("SubOrchestrationInstance")
+    }
+    return [
+        row["InstanceId"]
+        for row in current
+        if row.get("EventType") == "SubOrchestrationInstanceCreated"
+        and str(row.get("Reason")).startswith("Rewound: ")
+        and row.get("EventId") not in answered
+    ]
+
+
+def _current(found: Sequence[Row]) -> list[Row]:
+    """Return the rows of the latest execution."""
+    started = [r for r in found if r.get("EventType") == "OrchestratorStarted"]
+    execution_id = started[-1]["ExecutionId"] if started else None
+    return [r for r in found if r.get("ExecutionId") == execution_id]
 
 
 def row_of_start(started: HistoryEvent, now: str, *, hub: str, input_: Any) -> Row:
