@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from localhost.console import LEVELS, set_up_logging
-from localhost.errors import CannotStartError
+from localhost.errors import CannotGoOnError, CannotStartError
 from localhost.host import run_host, storage_emulator
 from localhost.settings import Settings, read_settings
 
@@ -38,9 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.chdir(settings.app)  # user code opens files relative to its app
         asyncio.run(_until_stopped(command, settings))
         code = STOPPED
-    except CannotStartError as exc:
+    except (CannotStartError, CannotGoOnError) as exc:
         print(f"localhost: {exc}", file=sys.stderr, flush=True)
-        code = CANNOT_START
+        code = CANNOT_START if isinstance(exc, CannotStartError) else FAULT
     except Exception:
         log.critical("The host failed; this is a fault of its own.", exc_info=True)
         code = FAULT

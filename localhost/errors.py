@@ -18,6 +18,13 @@ class CannotStartError(HostError):
     """
 
 
+class CannotGoOnError(HostError):
+    """The host ran, but cannot go on (exit code 1): the storage refuses it now.
+
+    The text is made as that of ``CannotStartError``.
+    """
+
+
 class StorageError(HostError):
     """The storage service answered a request with an error that was not expected.
 

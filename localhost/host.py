@@ -6,15 +6,20 @@ import asyncio
 import logging
 import os
 import platform
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 from localhost.app.manifest import FunctionFault, read_app
 from localhost.app.worker import Worker
 from localhost.azurite import Endpoints, Keeper, azurite
 from localhost.compat import TaskGroup, timeout
 from localhost.console import function_lines
-from localhost.errors import CannotStartError, StorageError, UnavailableError
+from localhost.errors import (
+    CannotGoOnError,
+    CannotStartError,
+    StorageError,
+    UnavailableError,
+)
 from localhost.front import Front
 from localhost.functions import DurableFunctions
 from localhost.parts import DRAIN_LIMIT_S, Parts, make_parts
@@ -29,6 +34,7 @@ log = logging.getLogger(__name__)
 CLOSE_LIMIT_S = 2.0  # for what ran on after the drain
 AZURITE_FOLDER = ".azurite"
 THREADS_FOR_HTTP = 16
+REFUSALS = (401, 403)
 VERSION = "4.0.0-localhost"
 
 
@@ -37,7 +43,7 @@ async def run_host(
 ) -> None:
     """Run an app until ``stop`` is set; then finish what runs and give up the rest.
 
-    Raises ``CannotStartError``.
+    Raises ``CannotStartError`` and ``CannotGoOnError``.
     """
     app = read_app(settings.app, environ=os.environ, only=settings.functions)
     clock = Clock()
@@ -73,7 +79,8 @@ async def run_host(
                     ):
                         say(line)
 
-                await _run(hub, parts, partitions, front, stop, opened=opened)
+                with _refusal_told(hub):
+                    await _run(hub, parts, partitions, front, stop, opened=opened)
         await worker.close(limit_s=CLOSE_LIMIT_S)
 
 
@@ -133,6 +140,29 @@ def _refused(hub: TaskHub, error: StorageError) -> CannotStartError:
     )
 
 
+@contextmanager
+def _refusal_told(hub: TaskHub) -> Iterator[None]:
+    """End in one line when a running host is refused: it has no other key to try."""
+    try:
+        yield
+    except Exception as exc:
+        for each in getattr(exc, "exceptions", ()):  # those of a task group
+            if isinstance(each, StorageError) and each.status in REFUSALS:
+                raise _locked_out(hub, each) from exc
+        raise
+
+
+def _locked_out(hub: TaskHub, error: StorageError) -> CannotGoOnError:
+    account = hub.storage.account
+    return CannotGoOnError(
+        f"The storage at {account.urls['table']} does not let account '{account.name}'"
+        f" in any more ({error}); expected is that the key in the connection string"
+        " stays valid. Check AccountKey there, the clock of this machine, and in Azure"
+        " the account's network settings and key access; then start again: the"
+        " instances go on."
+    )
+
+
 @asynccontextmanager
 async def _given_up(partitions: Partitions) -> AsyncIterator[None]:
     """Give up the partitions at the end."""
@@ -142,7 +172,7 @@ async def _given_up(partitions: Partitions) -> AsyncIterator[None]:
         try:
             async with timeout(CLOSE_LIMIT_S):
                 await partitions.release()
-        except (asyncio.TimeoutError, UnavailableError):
+        except (asyncio.TimeoutError, UnavailableError, StorageError):
             log.warning("The partitions could not be released; they expire in 30 s.")
 
 
