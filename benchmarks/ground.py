@@ -117,11 +117,14 @@ class Ground:
 
 
 @asynccontextmanager
-async def fresh_ground(folder: Path) -> AsyncIterator[Ground]:
-    """Start an Azurite that keeps everything in memory, on free ports."""
+async def fresh_ground(
+    folder: Path, *, in_memory: bool = True
+) -> AsyncIterator[Ground]:
+    """Start an Azurite on free ports; it keeps everything in memory or the folder."""
     ports = dict(zip(SERVICES, free_ports(len(SERVICES)), strict=True))
     node = find_node(os.environ, wheel=node_of_wheel())
-    command = [str(node), str(AZURITE_SCRIPT), "--inMemoryPersistence", "--silent"]
+    place = ["--inMemoryPersistence"] if in_memory else ["--location", str(folder)]
+    command = [str(node), str(AZURITE_SCRIPT), *place, "--silent"]
     command += ["--skipApiVersionCheck", "--disableTelemetry"]
     for service, port in ports.items():
         command += [f"--{service}Host", "127.0.0.1", f"--{service}Port", str(port)]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from benchmarks import rows
+from benchmarks import rows, sizes
 from benchmarks.counting import count_chain_requests
 from benchmarks.figures import Row, percentile, step_ms
 from benchmarks.ground import PATTERNS, QUICKSTART, Ground, Host
@@ -181,6 +181,14 @@ async def measure_long(ground: Ground) -> Measured:
     )
 
 
+async def measure_sizes(
+    ground: Ground, *, measure: Callable[[Ground], Awaitable[sizes.Figures]]
+) -> Measured:
+    """Measure what is compared within one run."""
+    values, details = await measure(ground)
+    return Measured(values=values, details=details)
+
+
 async def _chain(user: User) -> Finished:
     finished = await user.run(CHAIN)
     _must_equal(CHAIN_OUTPUT, finished.output)
@@ -240,4 +248,14 @@ GROUPS = (
     Group(name="event", measure=measure_event),
     Group(name="idle", measure=measure_idle, is_long=True),
     Group(name="long", measure=measure_long, is_long=True),
+    Group(
+        name="full-hub",
+        measure=partial(measure_sizes, measure=sizes.measure_full_hub),
+        is_long=True,
+    ),
+    Group(
+        name="growth",
+        measure=partial(measure_sizes, measure=sizes.measure_growth),
+        is_long=True,
+    ),
 )

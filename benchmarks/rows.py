@@ -64,3 +64,27 @@ LONG_MEMORY = Row(
     real_host=290,
     aim=at_most(100),
 )
+FULL_START = Row(
+    name="hub of 20,000 against an empty one: start to ready",
+    kind=Kind.RATIO,
+    target=at_most(1.5),
+)
+FULL_CHAIN = Row(
+    name="hub of 20,000 against an empty one: chain of three",
+    kind=Kind.RATIO,
+    target=at_most(1.5),
+)
+FULL_STATUS = Row(
+    name="hub of 20,000 against an empty one: status",
+    kind=Kind.RATIO,
+    target=at_most(1.5),
+)
+FULL_LIST = Row(name="hub of 20,000: list against bare reads", kind=Kind.RATIO)
+FULL_PURGE = Row(
+    name="hub of 20,000: purge by filter against bare deletes", kind=Kind.RATIO
+)
+FEW_MEMORY = Row(name="memory of a host after 500 chains", kind=Kind.MEMORY)
+MANY_MEMORY = Row(name="memory of that host after 5,000 chains", kind=Kind.MEMORY)
+GROWTH = Row(
+    name="memory after 5,000 chains against 500", kind=Kind.RATIO, target=at_most(1.1)
+)
