@@ -15,10 +15,12 @@ from localhost.durable.replay import request_id_of
 from localhost.history import ANSWERS, SCHEDULES, EventType, HistoryEvent, Status
 from localhost.records import Instance, TaskMessage
 from localhost.taskhub.hub import Received, Stored
-from localhost.timestamps import to_ticks
+from localhost.timestamps import plus_ms, to_ticks
 
 STARTS_BEFORE_DROP = 10  # dequeues of a start without a row
-ANSWERS_BEFORE_DROP = 5  # dequeues of an answer that nobody asks for
+# How long an answer may wait for its question. Tries say nothing: each host that is
+# killed with a message in hand adds one.
+LONGEST_WAIT_MS = 10 * 60_000
 
 
 @dataclass(kw_only=True)
@@ -44,6 +46,7 @@ class Inbox:
 class _Known:
     """What the history, and the messages taken so far, say."""
 
+    now: str
     is_pending: bool = False
     applied: frozenset[str] = frozenset()
     parent: object = None
@@ -81,6 +84,11 @@ class _Known:
             return True
         return _identity(message.event) in self.seen
 
+    def is_late(self, event: HistoryEvent) -> bool:
+        """Whether what an event waits for will hardly come any more."""
+        last = plus_ms(event.timestamp, LONGEST_WAIT_MS)
+        return to_ticks(self.now) > to_ticks(last)
+
     def is_of_another_timer(self, event: HistoryEvent) -> bool:
         """Whether a timer fired that a turn created which a crash undid.
 
@@ -100,14 +108,14 @@ class _Known:
 
 
 def sort_messages(
-    stored: Stored, items: Sequence[Received], *, is_pending: bool = False
+    stored: Stored, items: Sequence[Received], *, now: str, is_pending: bool = False
 ) -> Inbox:
     """Tell apart the messages of a batch, given the history as it is stored.
 
     ``is_pending`` tells of an instance without history whether its start is on the
     way. A start that must not run (see ``verdict_on_start``) is not among ``items``.
     """
-    known = _Known(is_pending=is_pending, applied=frozenset(stored.applied))
+    known = _Known(now=now, is_pending=is_pending, applied=frozenset(stored.applied))
     inbox = Inbox()
     for event in stored.events:
         known.add(event)
@@ -143,7 +151,7 @@ def _sort(item: Received, inbox: Inbox, known: _Known) -> None:
         return _sort_start(item, message, inbox, known)
     event = message.event
     if not known.is_started:
-        is_early = event.type in ANSWERS and item.dequeue_count <= ANSWERS_BEFORE_DROP
+        is_early = event.type in ANSWERS and not known.is_late(event)
         if known.is_pending or is_early:
             return inbox.waiting.append(item)
         return _drop(item, inbox, "there is no such instance")
@@ -154,7 +162,7 @@ def _sort(item: Received, inbox: Inbox, known: _Known) -> None:
     if known.has_seen(message):
         return _drop(item, inbox, "it came before")
     if known.is_asked_later(message):
-        if item.dequeue_count > ANSWERS_BEFORE_DROP:
+        if known.is_late(event):
             return _drop(item, inbox, "nobody has asked for it")
         return inbox.waiting.append(item)
     if known.is_of_another_timer(event):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
@@ -47,6 +46,7 @@ log = logging.getLogger(__name__)
 Invoke = Callable[[str, str, str], Awaitable[Outcome]]
 
 MOST_IN_HAND = 2_000
+LONGEST_ANSWER_PAUSE_S = 5  # the start that an answer waits for may come any time
 
 
 class Orchestrations:
@@ -160,16 +160,22 @@ class Orchestrations:
             etag=in_hand.etag,
             applied=in_hand.applied,
         )
-        inbox = sort_messages(stored, items)
+        now = self._now()
+        inbox = sort_messages(stored, items, now=now)
         if in_hand.events or inbox.taken:
             return inbox
         row = await self._hub.instances.read(instance_id)
         if row is not None and not row.status.is_terminal:
-            return sort_messages(stored, items, is_pending=True)
+            return sort_messages(stored, items, now=now, is_pending=True)
         reason = "an answer to an instance that has not started"
-        await asyncio.gather(
-            *(put_off(self._hub, i, reason, level=logging.DEBUG) for i in inbox.waiting)
-        )
+        for item in inbox.waiting:
+            await put_off(
+                self._hub,
+                item,
+                reason,
+                longest_s=LONGEST_ANSWER_PAUSE_S,
+                level=logging.DEBUG,
+            )
         inbox.waiting.clear()
         return inbox
 

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 LARGEST_BATCH = 32
 LONGEST_RETRY_S = 60
+WAIT_PAUSE_S = 2  # of what waits for another message and leaves its place to others
 LONGEST_WAIT_S = 60.0  # in memory, for a message that another one must come before
 LONGEST_EARLY_S = 10.0  # before a message is due; else it goes back until then
 
@@ -264,7 +265,9 @@ class Pump:
         """Give back what waits if it left no room for that which it waits for."""
         count = sum(len(lane.waiting) for lane in self._lanes.values())
         room = max(0, self._capacity() // 2 - count)
-        await self._retry_later(waiting[room:])
+        for item in waiting[room:]:
+            with contextlib.suppress(Exception):
+                await self._hub.abandon(item, WAIT_PAUSE_S)
         return waiting[:room]
 
     def _finish(self, lane: Lane) -> None:
@@ -287,7 +290,7 @@ class Pump:
         is_ours = item.lane_queue in self._polls
         if is_ours and self._held.held_s(item) < LONGEST_WAIT_S:
             return True
-        self._put_back(item, _pause_s(item) if is_ours else 0)
+        self._put_back(item, WAIT_PAUSE_S if is_ours else 0)
         return False
 
     def _forget(self, item: Received) -> None:
@@ -346,4 +349,4 @@ class Pump:
 
 def _pause_s(item: Received) -> int:
     """How long a message that was tried in vain is left alone; longer every time."""
-    return int(min(2**item.dequeue_count, LONGEST_RETRY_S))
+    return int(min(2 ** min(item.dequeue_count, 20), LONGEST_RETRY_S))

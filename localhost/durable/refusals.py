@@ -13,10 +13,15 @@ TRIES = 5  # of a message that nobody can read
 
 
 async def put_off(
-    hub: TaskHub, item: Received, reason: str, *, level: int = logging.WARNING
+    hub: TaskHub,
+    item: Received,
+    reason: str,
+    *,
+    longest_s: int = LONGEST_PAUSE_S,
+    level: int = logging.WARNING,
 ) -> None:
     """Give a message back for a while that doubles with every try."""
-    pause_s = min(2**item.dequeue_count, LONGEST_PAUSE_S)
+    pause_s = min(2 ** min(item.dequeue_count, 20), longest_s)
     log.log(
         level,
         "%s: put off for %d s a message of %s (try %d): %s",

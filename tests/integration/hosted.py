@@ -198,9 +198,19 @@ def go(instance_id: str, data: object = 1) -> str:
     return envelope(event, instance_id)
 
 
-def answer(instance_id: str, execution_id: str | None, task_id: int) -> str:
+def answer(
+    instance_id: str,
+    execution_id: str | None,
+    task_id: int,
+    at: str = "2026-11-22T04:28:42.5Z",
+) -> str:
     """Return the message that answers an activity."""
-    event = {"EventType": 5, "TaskScheduledId": task_id, "Result": '"odd"'}
+    event = {
+        "EventType": 5,
+        "TaskScheduledId": task_id,
+        "Result": '"odd"',
+        "Timestamp": at,
+    }
     return envelope(event, instance_id, execution_id)
 
 

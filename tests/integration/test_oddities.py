@@ -19,7 +19,7 @@ from azure.storage.queue import QueueServiceClient
 
 from tests.acceptance.asking import wait_for
 from tests.conftest import Emulator
-from tests.integration.conftest import EXECUTION, Judge
+from tests.integration.conftest import EXECUTION, Judge, clock
 from tests.integration.hosted import (
     Hosted,
     answer,
@@ -212,11 +212,11 @@ def test_an_event_for_an_unknown_instance_is_dropped(
 def test_answers_to_an_unknown_instance_take_nobodys_place(
     hosted: Hosted, judge: Judge
 ) -> None:
-    """They are put off five times, as a start may be on its way, and then dropped."""
+    """They are put off for ten minutes, as a start may be on its way."""
     queue = hosted.queue_of("no-one")
     others = judge.count(queue)
     for task_id in range(MANY):
-        judge.put(queue, answer("no-one", EXECUTION, task_id))
+        judge.put(queue, answer("no-one", EXECUTION, task_id, at=clock.now()))
 
     assert hosted.runs_a_neighbour_of("no-one")
     assert MANY + others >= judge.count(queue) >= MANY
@@ -358,9 +358,11 @@ def test_a_history_without_a_row_gets_one(hosted: Hosted, judge: Judge) -> None:
     assert "2026-11-22T04:28:42Z" == status["createdTime"]
 
 
-def start_with_a_hole(hosted: Hosted, judge: Judge, missing: str) -> str:
+def start_with_a_hole(
+    hosted: Hosted, judge: Judge, missing: str, prefix: str = "without"
+) -> str:
     """Write an instance of which one row is not there; raise what it waits for."""
-    instance_id = f"without-{missing}"
+    instance_id = f"{prefix}-{missing}"
     judge.write("Instances", row_of(instance_id, EXECUTION, "Running"))
     rows = history_of_waiting(instance_id, EXECUTION)
     hole = [row.get("EventType") for row in rows].index(missing)
@@ -387,7 +389,9 @@ def test_no_row_is_written_over_when_one_before_it_is_missing(
     hosted: Hosted, judge: Judge
 ) -> None:
     """What follows is written behind the last row that is there."""
-    instance_id = start_with_a_hole(hosted, judge, "OrchestratorStarted")
+    instance_id = start_with_a_hole(
+        hosted, judge, "OrchestratorStarted", "kept-without"
+    )
     before = {
         r["RowKey"]: r.get("EventType") for r in judge.rows("History", instance_id)
     }

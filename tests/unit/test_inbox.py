@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from localhost.durable.inbox import (
-    ANSWERS_BEFORE_DROP,
+    LONGEST_WAIT_MS,
     STARTS_BEFORE_DROP,
     Inbox,
     marks_of,
@@ -19,6 +19,7 @@ from localhost.durable.inbox import (
 from localhost.history import HistoryEvent, Status
 from localhost.records import Instance, TaskMessage
 from localhost.taskhub.hub import Received, Stored
+from localhost.timestamps import plus_ms
 
 Event = Callable[..., HistoryEvent]
 Receive = Callable[..., Received]
@@ -29,6 +30,18 @@ EARLIER, LATER = "2026-11-22T01:00:00Z", "2026-11-22T05:00:00Z"
 def stored(*events: HistoryEvent) -> Stored:
     """Return a history as it is kept."""
     return Stored(execution_id="e1" if events else None, events=events, etag=None)
+
+
+def sorted_at(
+    stored: Stored,
+    items: list[Received],
+    *,
+    now: str = "",
+    is_pending: bool = False,
+) -> Inbox:
+    """Tell messages apart, at a time when nothing has waited for long."""
+    sent = [item.message.event.timestamp for item in items if item.message]
+    return sort_messages(stored, items, now=now or max(sent), is_pending=is_pending)
 
 
 def told(inbox: Inbox) -> tuple[int, int, int]:
@@ -59,7 +72,7 @@ def test_answer_is_taken(running: Stored, event: Event, received: Receive) -> No
     """An answer to what the history has scheduled belongs to the next turn."""
     answer = received(event("TaskCompleted", TaskScheduledId=0))
 
-    assert TAKEN == told(sort_messages(running, [answer]))
+    assert TAKEN == told(sorted_at(running, [answer]))
 
 
 def test_answer_that_is_in_the_history_is_dropped(
@@ -69,7 +82,7 @@ def test_answer_that_is_in_the_history_is_dropped(
     answer = event("TaskCompleted", TaskScheduledId=0)
     history = stored(started(), event("TaskScheduled", id_=0), answer)
 
-    inbox = sort_messages(history, [received(answer)])
+    inbox = sorted_at(history, [received(answer)])
 
     assert DROPPED == told(inbox)
     assert ["TaskCompleted: it came before"] == inbox.reasons
@@ -84,7 +97,7 @@ def test_second_answer_of_a_batch_is_dropped(
         received(event("TaskFailed", TaskScheduledId=0, Reason="2")),
     ]
 
-    inbox = sort_messages(running, answers)
+    inbox = sorted_at(running, answers)
 
     assert (1, 1, 0) == told(inbox)
     assert "1" == inbox.events()[0]["Result"]
@@ -96,7 +109,7 @@ def test_answer_ahead_of_its_checkpoint_waits(
     """An answer can be faster than the history that tells of its task."""
     answer = received(event("TaskCompleted", TaskScheduledId=1))
 
-    assert WAITS == told(sort_messages(running, [answer]))
+    assert WAITS == told(sorted_at(running, [answer]))
 
 
 def test_answer_of_another_generation_is_dropped(
@@ -105,7 +118,7 @@ def test_answer_of_another_generation_is_dropped(
     """What an execution asked for that is over is of no use to the next."""
     answer = received(event("TaskCompleted", TaskScheduledId=0), execution="e0")
 
-    inbox = sort_messages(running, [answer])
+    inbox = sorted_at(running, [answer])
 
     assert DROPPED == told(inbox)
     assert ["TaskCompleted: it is for an execution that is over"] == inbox.reasons
@@ -121,7 +134,7 @@ def test_nothing_reaches_an_instance_that_is_over(
         received(event("ExecutionTerminated", Input="x"), execution=None),
     ]
 
-    inbox = sort_messages(ended, items)
+    inbox = sorted_at(ended, items)
 
     assert (0, 3, 0) == told(inbox)
     assert {"the instance has ended"} == {r.partition(": ")[2] for r in inbox.reasons}
@@ -133,7 +146,7 @@ def test_entity_that_answers_ahead_of_the_checkpoint_waits(
     """An entity can answer before the history tells that it was asked."""
     reply = received(event("EventRaised", Name="r1"), sender=("@c@k", "x"))
 
-    assert WAITS == told(sort_messages(running, [reply]))
+    assert WAITS == told(sorted_at(running, [reply]))
 
 
 def test_answer_of_an_entity_is_taken(
@@ -143,7 +156,7 @@ def test_answer_of_an_entity_is_taken(
     sent = event("EventSent", id_=0, Name="op", Input='{"id":"r1"}')
     reply = received(event("EventRaised", Name="r1"), sender=("@c@k", "x"))
 
-    assert TAKEN == told(sort_messages(stored(started(), sent), [reply]))
+    assert TAKEN == told(sorted_at(stored(started(), sent), [reply]))
 
 
 def test_second_answer_of_an_entity_is_dropped(
@@ -154,7 +167,7 @@ def test_second_answer_of_an_entity_is_dropped(
     first = received(event("EventRaised", Name="r1"), sender=("@c@k", "x"))
     second = received(event("EventRaised", Name="r1"), sender=("@c@k", "y"))
 
-    inbox = sort_messages(stored(started(), sent), [first, second])
+    inbox = sorted_at(stored(started(), sent), [first, second])
 
     assert (1, 1, 0) == told(inbox)
 
@@ -168,7 +181,7 @@ def test_equal_events_of_different_times_are_two(
     """Raising the same event twice is twice an event."""
     raised = [event("EventRaised", Name="Go", Input="1") for _ in range(2)]
 
-    inbox = sort_messages(running, [received(e, execution=None) for e in raised])
+    inbox = sorted_at(running, [received(e, execution=None) for e in raised])
 
     assert (2, 0, 0) == told(inbox)
 
@@ -193,7 +206,7 @@ def test_event_that_comes_again_is_dropped(
     """The same bytes are the same message, delivered twice."""
     same = event(type_, **fields)
 
-    inbox = sort_messages(running, [received(same), received(same)])
+    inbox = sorted_at(running, [received(same), received(same)])
 
     assert (1, 1, 0) == told(inbox)
 
@@ -204,7 +217,7 @@ def test_events_are_taken_in_the_order_of_their_times(
     """Queues do not keep the order; timestamps do."""
     raised = [event("EventRaised", Name="Go", Input=text) for text in "123"]
 
-    inbox = sort_messages(running, [received(e) for e in reversed(raised)])
+    inbox = sorted_at(running, [received(e) for e in reversed(raised)])
 
     assert ["1", "2", "3"] == [e["Input"] for e in inbox.events()]
 
@@ -214,7 +227,7 @@ def test_events_are_taken_in_the_order_of_their_times(
 
 def test_event_for_nobody_is_dropped(event: Event, received: Receive) -> None:
     """An event for an instance that does not exist goes nowhere."""
-    inbox = sort_messages(stored(), [received(event("EventRaised", Name="Go"))])
+    inbox = sorted_at(stored(), [received(event("EventRaised", Name="Go"))])
 
     assert DROPPED == told(inbox)
     assert ["EventRaised: there is no such instance"] == inbox.reasons
@@ -226,24 +239,41 @@ def test_event_before_the_start_of_a_pending_instance_waits(
     """The start is on its way: an event that was faster is not lost."""
     raised = received(event("EventRaised", Name="Go"))
 
-    assert WAITS == told(sort_messages(stored(), [raised], is_pending=True))
+    assert WAITS == told(sorted_at(stored(), [raised], is_pending=True))
 
 
 @pytest.mark.parametrize(
-    ("dequeue_count", "expected"),
-    [(1, WAITS), (ANSWERS_BEFORE_DROP, WAITS), (ANSWERS_BEFORE_DROP + 1, DROPPED)],
+    ("waited_ms", "expected"),
+    [(LONGEST_WAIT_MS, WAITS), (LONGEST_WAIT_MS + 1, DROPPED)],
 )
 def test_answer_to_nobody_waits_a_while(
+    event: Event, received: Receive, waited_ms: int, expected: tuple[int, int, int]
+) -> None:
+    """The first checkpoint may be late; tries do not count, kills add to them."""
+    answer = event("TaskCompleted", TaskScheduledId=0)
+    item = received(answer, dequeue_count=50)
+    now = plus_ms(answer.timestamp, waited_ms)
+
+    assert expected == told(sorted_at(stored(), [item], now=now))
+
+
+@pytest.mark.parametrize(
+    ("waited_ms", "expected"),
+    [(LONGEST_WAIT_MS, WAITS), (LONGEST_WAIT_MS + 1, DROPPED)],
+)
+def test_answer_without_its_question_waits_a_while(
+    running: Stored,
     event: Event,
     received: Receive,
-    dequeue_count: int,
+    waited_ms: int,
     expected: tuple[int, int, int],
 ) -> None:
-    """The first checkpoint may be late; after some tries it never comes."""
-    answer = event("TaskCompleted", TaskScheduledId=0)
-    item = received(answer, dequeue_count=dequeue_count)
+    """The turn that asks was undone by a crash, and comes again."""
+    answer = event("TaskCompleted", TaskScheduledId=7)
+    item = received(answer, dequeue_count=50)
+    now = plus_ms(answer.timestamp, waited_ms)
 
-    assert expected == told(sort_messages(stored(), [item]))
+    assert expected == told(sorted_at(running, [item], now=now))
 
 
 def test_event_beside_the_start_is_taken(
@@ -252,7 +282,7 @@ def test_event_beside_the_start_is_taken(
     """A start and what came with it are one turn, the start first."""
     raised = event("EventRaised", Name="Go", at=EARLIER)
 
-    inbox = sort_messages(stored(), [received(raised), received(started())])
+    inbox = sorted_at(stored(), [received(raised), received(started())])
 
     assert ["ExecutionStarted", "EventRaised"] == [e.type.name for e in inbox.events()]
 
@@ -265,7 +295,7 @@ def test_event_that_an_earlier_execution_took_is_dropped(
     marks = tuple(marks_of([started(), raised]))
     history = replace(stored(started()), applied=marks)
 
-    inbox = sort_messages(history, [received(raised, execution=None)])
+    inbox = sorted_at(history, [received(raised, execution=None)])
 
     assert 1 == len(marks)
     assert DROPPED == told(inbox)
@@ -280,7 +310,7 @@ def test_timer_of_a_turn_that_a_crash_undid_is_dropped(
         received(event("TimerFired", TimerId=0, FireAt=at)) for at in (EARLIER, LATER)
     )
 
-    inbox = sort_messages(stored(started(), created), [early, due])
+    inbox = sorted_at(stored(started(), created), [early, due])
 
     assert (1, 1, 0) == told(inbox)
     assert due in inbox.taken
@@ -293,7 +323,7 @@ def test_start_that_comes_again_is_dropped(
     running: Stored, started: Event, received: Receive
 ) -> None:
     """The history of this execution has the start already."""
-    assert DROPPED == told(sort_messages(running, [received(started())]))
+    assert DROPPED == told(sorted_at(running, [received(started())]))
 
 
 def test_start_under_the_id_of_a_running_instance_takes_its_place(
@@ -303,7 +333,7 @@ def test_start_under_the_id_of_a_running_instance_takes_its_place(
     start = received(started(execution="e2"), execution="e2")
     late = received(started(execution="e2"), execution="e2")
 
-    assert (1, 1, 0) == told(sort_messages(running, [start, late]))
+    assert (1, 1, 0) == told(sorted_at(running, [start, late]))
 
 
 def test_child_that_went_on_under_a_new_execution_is_not_started_again(
@@ -314,7 +344,7 @@ def test_child_that_went_on_under_a_new_execution_is_not_started_again(
     history = stored(started(execution="e2", ParentInstance=parent))
     again = received(started(execution="e1", ParentInstance=parent), execution="e1")
 
-    assert DROPPED == told(sort_messages(history, [again]))
+    assert DROPPED == told(sorted_at(history, [again]))
 
 
 def test_start_over_an_ended_instance_is_taken(
@@ -324,14 +354,14 @@ def test_start_over_an_ended_instance_is_taken(
     start = received(started(execution="e2"), execution="e2")
     answer = received(event("TaskCompleted", TaskScheduledId=0), execution="e2")
 
-    assert (1, 0, 1) == told(sort_messages(ended, [answer, start]))
+    assert (1, 0, 1) == told(sorted_at(ended, [answer, start]))
 
 
 def test_two_starts_are_one(started: Event, received: Receive) -> None:
     """Of two deliveries of a start one is taken."""
     start = started()
 
-    inbox = sort_messages(stored(), [received(start), received(start)])
+    inbox = sorted_at(stored(), [received(start), received(start)])
 
     assert (1, 1, 0) == told(inbox)
 
@@ -373,8 +403,7 @@ def row_of(
         (row_of(execution="e0", created_at=LATER), 2, "drop"),
         (row_of(execution="e0", status=Status.RUNNING), 1, "later"),
         (row_of(execution="e0", status=Status.RUNNING), 2, "drop"),
-        (row_of(execution="e0", generation=1), 9, "later"),
-        (row_of(execution="e0", generation=1), STARTS_BEFORE_DROP, "drop"),
+        (row_of(execution="e0", generation=1), 1, "drop"),
     ],
 )
 def test_verdict_on_a_start(
