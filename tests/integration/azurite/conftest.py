@@ -143,14 +143,11 @@ async def pid_of_start(folder: Path) -> int:
     raise AssertionError(f"No pid came within {LIMIT_S} s")
 
 
-async def pid_of_another(folder: Path, pid: int) -> int:
-    """Wait until another Azurite runs on a folder, and return its pid."""
-    for _ in range(int(LIMIT_S / 0.01)):
-        with suppress(FileNotFoundError, ValueError):
-            if recorded_pid(folder) != pid:
-                return recorded_pid(folder)
-        await asyncio.sleep(0.01)
-    raise AssertionError(f"Nothing came in the place of {pid} within {LIMIT_S} s")
+async def replaced(keeper: Keeper, pid: int) -> int:
+    """Wait until a host has another Azurite, and return its pid."""
+    await eventually(lambda: bool(keeper.own and keeper.own.pid != pid))
+    assert keeper.own
+    return keeper.own.pid
 
 
 def kill(pid: int) -> None:

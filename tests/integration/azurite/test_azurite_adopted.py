@@ -19,11 +19,10 @@ from tests.integration.azurite.conftest import (
     kill,
     names,
     open_azurite,
-    pid_of_another,
     pid_of_start,
     posix,
     recorded_pid,
-    until_up,
+    replaced,
     wait_until_ready,
 )
 
@@ -91,10 +90,10 @@ async def test_an_adopted_one_that_is_killed_is_replaced(
     host.kill()
     host.wait()
 
-    async with open_azurite(endpoints, folder):
+    async with open_azurite(endpoints, folder) as keeper:
         kill(first)
-        await pid_of_another(folder, first)
-        await until_up(endpoints)
+        await replaced(keeper, first)
+        assert is_up(endpoints)
 
     assert not is_up(endpoints)
 

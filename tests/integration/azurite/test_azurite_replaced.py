@@ -18,9 +18,9 @@ from tests.integration.azurite.conftest import (
     kill,
     names,
     open_azurite,
-    pid_of_another,
     posix,
     recorded_pid,
+    replaced,
     until_up,
 )
 
@@ -33,11 +33,11 @@ async def test_one_that_is_killed_while_it_is_needed_is_replaced(
 ) -> None:
     """On the same ports; that something may be lost is said once."""
     said: list[str] = []
-    async with open_azurite(endpoints, folder, said.append):
+    async with open_azurite(endpoints, folder, said.append) as keeper:
         first = recorded_pid(folder)
         kill(first)
-        second = await pid_of_another(folder, first)
-        await until_up(endpoints)
+        second = await replaced(keeper, first)
+        assert is_up(endpoints)
 
     assert [f"Azurite (pid {first}) has ended (SIGKILL); it is started again."] == (
         caplog.messages
@@ -72,12 +72,11 @@ async def test_one_that_is_asked_to_end_while_it_is_needed_is_replaced(
 ) -> None:
     """It has saved everything, and nothing else is said."""
     said: list[str] = []
-    async with open_azurite(endpoints, folder, said.append):
+    async with open_azurite(endpoints, folder, said.append) as keeper:
         create_queue(endpoints)
         first = recorded_pid(folder)
         os.kill(first, signal.SIGTERM)
-        await pid_of_another(folder, first)
-        await until_up(endpoints)
+        await replaced(keeper, first)
         assert ["kept"] == names(endpoints)
 
     assert ["Azurite started", "Azurite started"] == [line[:15] for line in said]

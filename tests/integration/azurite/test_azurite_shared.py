@@ -16,17 +16,15 @@ from tests.integration.azurite.conftest import (
     NEEDS_AZURITE,
     StartHost,
     create_queue,
-    eventually,
     finish,
     free_endpoints,
     is_up,
     kill,
     names,
     open_azurite,
-    pid_of_another,
     posix,
     recorded_pid,
-    until_up,
+    replaced,
     wait_until_ready,
 )
 
@@ -161,11 +159,11 @@ async def test_the_host_that_is_left_replaces_it(
     wait_until_ready(host)
     pid = recorded_pid(folder)
 
-    async with open_azurite(endpoints, folder):
+    async with open_azurite(endpoints, folder) as keeper:
         finish(host)
         kill(pid)
-        await pid_of_another(folder, pid)
-        await until_up(endpoints)
+        await replaced(keeper, pid)
+        assert is_up(endpoints)
 
     assert not is_up(endpoints)
 
@@ -182,8 +180,7 @@ async def test_one_that_several_use_is_replaced_once(
 
     async with open_azurite(endpoints, folder, said.append) as keeper:
         kill(pid)
-        another = await pid_of_another(folder, pid)
-        await eventually(lambda: bool(keeper.own and keeper.own.pid == another))
+        another = await replaced(keeper, pid)
         said += finish(host).splitlines()
 
     assert 1 == sum(line.startswith(CUT_OFF) for line in said)
@@ -198,13 +195,13 @@ async def test_its_end_is_told_to_all_that_use_it(
     """What each of them remembers may be more than what the next one knows."""
     host = start_host()
     wait_until_ready(host)
+    pid = recorded_pid(folder)
     told: list[bool] = []
 
     async with open_azurite(endpoints, folder) as keeper:
         keeper.on_end = lambda: told.append(True)
-        kill(recorded_pid(folder))
-        await eventually(lambda: bool(told))
-        await until_up(endpoints)
+        kill(pid)
+        await replaced(keeper, pid)
         finish(host)
 
     assert [True] == told
