@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 
+from localhost.errors import StorageError
 from localhost.taskhub.hub import LOCK_S, Received, TaskHub
 
 log = logging.getLogger(__name__)
@@ -68,6 +69,9 @@ class Held:
     async def _renew(self, item: Received) -> None:
         try:
             is_ours = await self._hub.renew(item)
+        except StorageError as exc:
+            log.error("a lock of %s was not renewed: %s", item.queue, exc)
+            return
         except Exception:
             log.exception("a lock of %s was not renewed", item.queue)
             return

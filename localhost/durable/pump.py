@@ -20,7 +20,7 @@ from typing import Any
 from localhost.compat import TaskGroup, timeout
 from localhost.durable.held import RENEWAL_PASS_S, Held
 from localhost.durable.polling import SHORTEST_PAUSE_S, Poll
-from localhost.errors import UnavailableError
+from localhost.errors import StorageError, UnavailableError
 from localhost.taskhub.hub import Received, TaskHub
 
 log = logging.getLogger(__name__)
@@ -186,6 +186,9 @@ class Pump:
             return await self._hub.receive(poll.queue, count)
         except UnavailableError:
             return []
+        except StorageError as exc:
+            log.error("%s: cannot read %s: %s", self._name, poll.queue, exc)
+            return []
         except Exception:
             log.exception("%s: cannot read %s", self._name, poll.queue)
             return []
@@ -247,8 +250,14 @@ class Pump:
         lane.waiting, lane.fresh = [], []
         try:
             waiting = await self._process(lane.key, batch)
-        except Exception:
-            log.exception("%s: could not work on it; trying again later", lane.key)
+        except Exception as exc:
+            is_told = isinstance(exc, StorageError)  # in its text; else where it was
+            log.error(
+                "%s: could not work on it; trying again later%s",
+                lane.key,
+                f": {exc}" if is_told else "",
+                exc_info=None if is_told else exc,
+            )
             await self._retry_later(batch)
             waiting = ()
         waiting = await self._kept(waiting)

@@ -28,7 +28,9 @@ def due_at_s(message: TaskMessage | None) -> float:
     due_at = _due_at(message) if message is not None else None
     if due_at is None:
         return 0.0
-    return time.monotonic() + to_datetime(due_at).timestamp() - time.time()
+    # In this order: a pause between the two readings makes it late, never early.
+    wait_s = to_datetime(due_at).timestamp() - time.time()
+    return wait_s + time.monotonic()
 
 
 def _due_at(message: TaskMessage) -> str | None:

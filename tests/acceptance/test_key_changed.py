@@ -66,6 +66,7 @@ def test_a_host_that_is_refused_ends_in_one_line_and_goes_on_with_the_key(
     assert "HTTP 403 " in last
     assert "Check AccountKey there" in last
     assert "Critical:" not in host.text()
+    assert "Traceback" not in host.text()
     hosts.azurite(storage, azurite_app)
     hosts.restart(host)
     assert GREETINGS == result_of(begun)["output"]
