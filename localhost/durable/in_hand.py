@@ -47,8 +47,13 @@ class InHand:
     def add(self, events: Sequence[HistoryEvent]) -> None:
         """Append events that are stored now."""
         self.events.extend(events)
-        self.texts.extend(dumps(event.to_wire()) for event in events)
         self.next_row += len(events)
+
+    def written(self) -> list[str]:
+        """Return the events as a function receives them; each is written once."""
+        behind = self.events[len(self.texts) :]
+        self.texts.extend(dumps(event.to_wire()) for event in behind)
+        return self.texts
 
     def compare(self, row: Instance | None) -> None:
         """See whether the instance's row says what the history says.

@@ -129,7 +129,7 @@ class Orchestrations:
         if not is_start or item.is_ours or event["ParentInstance"] is not None:
             return True
         await self._hub.until_row_is_written(message.instance_id)
-        row = await self._hub.instances.read(message.instance_id)
+        row = await self._hub.instances.peek(message.instance_id)
         verdict = verdict_on_start(message, row, item.dequeue_count)
         if verdict == "later":
             await put_off(self._hub, item, "a start without its row")
@@ -143,7 +143,7 @@ class Orchestrations:
         if in_hand is None:
             in_hand = InHand.of(await self._hub.histories.load(instance_id))
             if in_hand.events:
-                in_hand.compare(await self._hub.instances.read(instance_id))
+                in_hand.compare(await self._hub.instances.peek(instance_id))
         return in_hand
 
     async def _sorted(
@@ -164,7 +164,7 @@ class Orchestrations:
         inbox = sort_messages(stored, items, now=now)
         if in_hand.events or inbox.taken:
             return inbox
-        row = await self._hub.instances.read(instance_id)
+        row = await self._hub.instances.peek(instance_id)
         if row is not None and not row.status.is_terminal:
             return sort_messages(stored, items, now=now, is_pending=True)
         reason = "an answer to an instance that has not started"
@@ -234,7 +234,7 @@ class Orchestrations:
         if unknown is not None:
             return failed_state(unknown)
         body = context_body(
-            [*in_hand.texts, *(dumps(event.to_wire()) for event in new)],
+            [*in_hand.written(), *(dumps(event.to_wire()) for event in new)],
             started=started,
             instance_id=instance_id,
             http_sleep_ms=self._http_sleep_ms,

@@ -82,7 +82,14 @@ class Histories:
         await self._table.create()
 
     async def load(self, instance_id: str) -> Stored:
-        """Read an instance's history; one that is unknown has no events."""
+        """Read an instance's history; one that is unknown has no events.
+
+        Without a sentinel there is none. It is asked for first: on Azurite a filter
+        costs time for each row of the table, and most new histories are of children.
+        """
+        key = rows.key_of(instance_id)
+        if await self._table.get(key, rows.SENTINEL) is None:
+            return Stored(execution_id=None, events=(), etag=None)
         found = await self._rows(instance_id)
         sentinel = next((r for r in found if r["RowKey"] == rows.SENTINEL), None)
         event_rows = [r for r in found if r["RowKey"] != rows.SENTINEL]

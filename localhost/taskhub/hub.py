@@ -139,7 +139,7 @@ class TaskHub(Messages):
         await self.histories.rewind(row.instance_id, changed)
         crash_point("rewind: after history")
         for child_id in children:
-            child = await self.instances.read(child_id)
+            child = await self.instances.peek(child_id)
             if child is not None and child.status is Status.FAILED:
                 await self.rewind(child, replace(message, instance_id=child_id))
         if row.status is Status.FAILED:
@@ -151,7 +151,7 @@ class TaskHub(Messages):
     async def has_to_rewind(self, instance_id: str) -> bool:
         """Whether a rewind of an instance was cut short before all its children."""
         children = await self.histories.left_to_rewind(instance_id)
-        found = [await self.instances.read(child_id) for child_id in children]
+        found = [await self.instances.peek(child_id) for child_id in children]
         return any(child and child.status is Status.FAILED for child in found)
 
     async def _put_hidden(self, message: TaskMessage) -> Received:
@@ -231,7 +231,7 @@ class TaskHub(Messages):
 
         The row goes last: a purge that a crash cut short can be asked for again.
         """
-        if await self.instances.read(instance_id) is None:
+        if await self.instances.peek(instance_id) is None:
             return False
         await self.histories.delete(instance_id)
         crash_point("purge: after history")

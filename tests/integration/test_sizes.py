@@ -123,6 +123,13 @@ async def test_a_history_that_is_not_in_hand_is_read_once(
     assert "PartitionKey%20eq%20%27waits%27" in asked
 
 
+async def test_a_new_child_costs_no_filter(watched: Hosted, proxy: Proxy) -> None:
+    """It has no history: its parent's message says that it begins."""
+    assert "Completed" == await run(watched, "CallsChild", "parent")
+
+    assert [] == filters(proxy, watched.hub)
+
+
 # Large payloads that nobody asked to see
 
 
