@@ -301,7 +301,7 @@ def test_answers_that_nobody_asked_for_take_nobodys_place(
     execution_id = hosted.start_waiting(judge, "asked")
     queue = hosted.queue_of("asked")
     for task_id in range(1, 1 + MANY):
-        judge.put(queue, answer("asked", execution_id, task_id))
+        judge.put(queue, answer("asked", execution_id, task_id, at=clock.now()))
     assert hosted.runs_a_neighbour_of("asked")
 
     judge.put(queue, go("asked"))
