@@ -128,7 +128,7 @@ class Client:
         self, instance_id: str, *, with_input: bool = True
     ) -> Instance | None:
         """Return an instance's row; ``with_input`` says whether to read a large one."""
-        return await self._hub.instances.read(instance_id, with_input=with_input)
+        return await self._hub.status(instance_id, with_input=with_input)
 
     async def history(self, instance_id: str) -> tuple[HistoryEvent, ...]:
         """Return the history of an instance's current execution."""

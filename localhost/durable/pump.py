@@ -156,6 +156,10 @@ class Pump:
     def _capacity(self) -> int:
         return max(self._buffer, self._slots)
 
+    def _least_room(self) -> int:
+        """For how many messages a queue is asked: for some, unless each has a slot."""
+        return max(1, (self._capacity() - self._slots) // 2)
+
     def _in_hand(self) -> int:
         return len(self._held) + self._reserved
 
@@ -166,11 +170,11 @@ class Pump:
     async def _poll(self, poll: Poll) -> None:
         """Take messages as long as there is room for them; wait longer and longer."""
         while not poll.stop.is_set() and self._is_taking:
-            count = min(LARGEST_BATCH, self._capacity() - self._in_hand())
-            if count <= 0:
+            room = self._capacity() - self._in_hand()
+            if room < self._least_room():
                 await self._wait_for_room()
                 continue
-            items = await self._receive(poll, count)
+            items = await self._receive(poll, min(LARGEST_BATCH, room))
             for item in items:
                 self._take(item)
             if items:
@@ -304,7 +308,8 @@ class Pump:
 
     def _forget(self, item: Received) -> None:
         self._held.let_go(item)
-        self._room.set()
+        if self._capacity() - self._in_hand() >= self._least_room():
+            self._room.set()
 
     async def _retry_later(self, batch: Sequence[Received]) -> None:
         for item in batch:

@@ -201,7 +201,20 @@ class TaskHub(Messages):
                 del self._starting[message.instance_id]
             written.set()
         item.is_first = over is None
+        if item.is_first and not item.is_ours:
+            self.expect_start(item)
         self.offer(item)
+
+    async def status(
+        self, instance_id: str, *, with_input: bool = True
+    ) -> Instance | None:
+        """Return an instance as a status shows it, None when there is none.
+
+        What is worked on here may be up to a second behind what others have written.
+        """
+        if self.works_on(self._queues.control_queue_of(instance_id)):
+            return await self.instances.recall(instance_id, with_input=with_input)
+        return await self.instances.read(instance_id, with_input=with_input)
 
     async def until_row_is_written(self, instance_id: str) -> None:
         """Wait while this process is about to write the row of a start."""

@@ -10,6 +10,7 @@ from localhost.history import EventType, Status
 from localhost.records import Instance, TaskMessage
 from localhost.taskhub import rows
 from localhost.taskhub.blobs import Blobs
+from localhost.taskhub.recent import RecentRows
 from localhost.taskhub.rows import InstanceChange
 from localhost.taskhub.tables import Row, Table, equals
 from localhost.timestamps import padded
@@ -41,6 +42,7 @@ class Instances:
     def __init__(self, table: Table, blobs: Blobs) -> None:
         self._table = table
         self._blobs = blobs
+        self._recent = RecentRows()
 
     async def create(self) -> None:
         """Create the table; one that is there already is as good."""
@@ -58,6 +60,19 @@ class Instances:
             return None
         return await self._instance_of(row, with_input, with_output)
 
+    async def recall(
+        self, instance_id: str, *, with_input: bool = True
+    ) -> Instance | None:
+        """Return one instance as this process has just written it, or else ``read`` it.
+
+        For instances that nobody else works on. It has no ETag: nothing is to be
+        decided by it.
+        """
+        row = self._recent.get(rows.key_of(instance_id))
+        if row is None:
+            return await self.read(instance_id, with_input=with_input)
+        return await self._instance_of(row, with_input, with_output=True)
+
     async def peek(self, instance_id: str) -> Instance | None:
         """Read one instance's row and nothing else, see ``read``."""
         return await self.read(instance_id, with_input=False, with_output=False)
@@ -71,6 +86,7 @@ class Instances:
         was first may be our own first try, whose answer was lost: that is no other.
         """
         key = rows.key_of(instance_id)
+        self._recent.take(key)
         try:
             if over is None:
                 await self._table.insert(key, "", row)
@@ -80,12 +96,16 @@ class Instances:
             found = await self._table.get(key, "")
             if found is None or found.get("ExecutionId") != row["ExecutionId"]:
                 raise
+        self._recent.note(key, {"PartitionKey": key, **row})
 
     async def change(self, instance_id: str, change: InstanceChange) -> None:
         """Merge columns into an instance's row, which is made when missing."""
         row = rows.row_of_change(change)
         key = rows.key_of(instance_id)
+        before = self._recent.take(key)
         await self._table.put(key, "", row, if_match=None, merge=True)
+        if before is not None:
+            self._recent.note(key, {**before, **row})
 
     async def set_pending(self, rewound: Instance, now: str) -> None:
         """Let the row of a rewound instance say that it is to run again.
@@ -98,6 +118,7 @@ class Instances:
             "LastUpdatedTime@odata.type": "Edm.DateTime",
         }
         key = rows.key_of(rewound.instance_id)
+        self._recent.take(key)
         try:
             await self._table.put(key, "", row, if_match=rewound.etag, merge=True)
         except (PreconditionError, NotFoundError):
@@ -105,6 +126,7 @@ class Instances:
 
     async def delete(self, instance_id: str) -> bool:
         """Delete an instance's row; False when there was none."""
+        self._recent.take(rows.key_of(instance_id))
         return await self._table.delete(rows.key_of(instance_id), "")
 
     async def list(

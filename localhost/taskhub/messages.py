@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
 from localhost.crashpoints import crash_point
@@ -21,6 +22,7 @@ from localhost.taskhub.queues import Queues, Received
 
 log = logging.getLogger(__name__)
 
+MOST_STARTS = 10_000
 LOCK_S = 5  # how soon a killed host's work returns; renewed at a third of it
 
 
@@ -33,6 +35,7 @@ class Messages:
         self._outlets: dict[str, Outlet] = {}
         self._handed: dict[str, Received] = {}
         self._deletes: set[asyncio.Task[None]] = set()
+        self._starts: OrderedDict[str, None] = OrderedDict()
 
     @property
     def control_queues(self) -> tuple[str, ...]:
@@ -118,7 +121,20 @@ class Messages:
         A work item that comes again though its answer is in hand is none.
         """
         items = await self._queues.get(queue, count=count, lock_s=LOCK_S)
+        for item in items:
+            if item.message_id in self._starts:
+                del self._starts[item.message_id]
+                item.is_ours = item.is_first = item.dequeue_count == 1
         return [item for item in items if not self._is_answered(item)]
+
+    def expect_start(self, item: Received) -> None:
+        """Remember that the start of a new instance, with its row, lies in a queue.
+
+        Whoever takes it first knows by that: the instance has a row and no history.
+        """
+        self._starts[item.message_id] = None
+        if len(self._starts) > MOST_STARTS:
+            self._starts.popitem(last=False)
 
     async def renew(self, item: Received) -> bool:
         """Keep a message for another ``LOCK_S``; False when somebody took it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from tests.acceptance.asking import Answer, ask
 from tests.acceptance.hosts import Hosts
 from tests.acceptance.running_host import Storage
 from tests.conftest import Emulator
-from tests.integration.conftest import Judge, Proxy
+from tests.integration.conftest import Judge, Proxy, eventually
 from tests.integration.hosted import (
     Hosted,
     history_of_waiting,
@@ -93,7 +94,6 @@ async def test_a_chain_reads_its_row_by_key_and_no_history(
     """The status that is asked for is one row too."""
     assert "Completed" == await run(watched, "HelloOrchestrator", "chain")
 
-    assert reads(proxy, watched.hub)
     for what in reads(proxy, watched.hub):
         assert what.startswith(f"GET /{watched.hub}Instances(PartitionKey='chain'")
 
@@ -230,3 +230,54 @@ async def test_more_blobs_than_a_list_shows_at_once_are_deleted(
     await blobs.delete_all("many")
 
     assert ["manymore/1"] == judge.blob_names()
+
+
+# Requests of a chain
+
+
+def kind_of(what: str, hub: str) -> str:
+    """``POST workitems`` for ``POST /hub-workitems/messages?…``."""
+    method, _, path = what.partition(" ")
+    named = re.match(rf"/(?:{hub}-?)?([A-Za-z$]+)", path, re.I)
+    return f"{method} {named[1].lower() if named else path}"
+
+
+async def test_a_chain_costs_thirteen_requests_and_two_for_its_start(
+    watched: Hosted, proxy: Proxy
+) -> None:
+    """One for each message, history and row that there must be, and none beside."""
+    await run(watched, "HelloOrchestrator", "warm")
+    await eventually(lambda: sum("DELETE" in what for what in proxy.seen) >= 4)
+    proxy.seen.clear()
+
+    assert "Completed" == await run(watched, "HelloOrchestrator", "counted")
+    expected = {
+        "POST control": 1,
+        "POST instances": 1,
+        "POST workitems": 3,
+        "POST $batch": 4,
+        "MERGE instances": 2,
+        "DELETE workitems": 3,
+        "DELETE control": 1,
+    }
+
+    def written() -> dict[str, int]:
+        asked = [what for what in proxy.seen if "Partitions" not in what]
+        kinds = Counter(kind_of(what, watched.hub) for what in asked)
+        return {kind: n for kind, n in kinds.items() if not kind.startswith("GET")}
+
+    await eventually(lambda: sum(written().values()) >= sum(expected.values()))
+    assert expected == written()
+    assert sum(expected.values()) == 15
+
+
+async def test_a_status_of_an_instance_that_runs_here_reads_nothing_for_a_second(
+    watched: Hosted, proxy: Proxy
+) -> None:
+    """Who polls every few milliseconds gets what was just written."""
+    await run(watched, "HelloOrchestrator", "polled")
+    proxy.seen.clear()
+    statuses = [await asyncio.to_thread(watched.status, "polled") for _ in range(5)]
+
+    assert {"Completed"} == {status["runtimeStatus"] for status in statuses}
+    assert len(reads(proxy, watched.hub)) <= 1
