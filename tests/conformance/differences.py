@@ -214,6 +214,12 @@ EXCUSES = (
         when=lambda expected, found: found == "messagettl=-1&visibilitytimeout=5",
     ),
     Excuse(
+        name="rewind-again",
+        areas=("storage",),
+        step="25-rewind · .*",
+        place=r"MERGE PatternsHubInstances row .* Pending · headers\.if-match",
+    ),
+    Excuse(
         name="own-answers-in-hand",
         areas=("storage",),
         place=r"message in \S+: (Task(Completed|Failed)Event .*|in a blob)"
