@@ -65,7 +65,8 @@ def _outage(shared_hosts: Hosts) -> Outage:
     azurite.stop()
     gate.open()
     with ThreadPoolExecutor() as pool:
-        answer = pool.submit(ask, starts[0]["statusQueryGetUri"])
+        history = f"{starts[0]['statusQueryGetUri']}&showHistory=true"
+        answer = pool.submit(ask, history)
         wait_for_outage_line(host)
         assert not answer.done()
         shared_hosts.azurite(storage, azurite_app)

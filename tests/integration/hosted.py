@@ -17,7 +17,7 @@ from tests.acceptance.asking import FINISHED, Answer, ask, wait_for
 from tests.acceptance.hosts import Hosts, write_function
 from tests.acceptance.running_host import Host, Storage
 from tests.conftest import Emulator
-from tests.integration.conftest import PARTITIONS, Judge, create, open_hub
+from tests.integration.conftest import PARTITIONS, Judge, clock, create, open_hub
 
 ACTIVITY_ID = "cb340ad9-7347-40c5-ab74-7f79193fc197"
 NEIGHBOUR_LIMIT_S = 2.0
@@ -199,17 +199,14 @@ def go(instance_id: str, data: object = 1) -> str:
 
 
 def answer(
-    instance_id: str,
-    execution_id: str | None,
-    task_id: int,
-    at: str = "2026-11-22T04:28:42.5Z",
+    instance_id: str, execution_id: str | None, task_id: int, *, at: str = ""
 ) -> str:
-    """Return the message that answers an activity."""
+    """Return the message that answers an activity, which has ended just now."""
     event = {
         "EventType": 5,
         "TaskScheduledId": task_id,
         "Result": '"odd"',
-        "Timestamp": at,
+        "Timestamp": at or clock.now(),
     }
     return envelope(event, instance_id, execution_id)
 
