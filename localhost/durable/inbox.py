@@ -18,9 +18,11 @@ from localhost.taskhub.hub import Received, Stored
 from localhost.timestamps import plus_ms, to_ticks
 
 STARTS_BEFORE_DROP = 10  # dequeues of a start without a row
-# How long an answer may wait for its question. Tries say nothing: each host that is
-# killed with a message in hand adds one.
+# An answer waits for its question until it is old and was tried often. Tries alone say
+# nothing: each host that is killed with a message in hand adds one. Nor does age: there
+# may have been no host all night.
 LONGEST_WAIT_MS = 10 * 60_000
+ANSWERS_BEFORE_DROP = 20
 
 
 @dataclass(kw_only=True)
@@ -84,9 +86,11 @@ class _Known:
             return True
         return _identity(message.event) in self.seen
 
-    def is_late(self, event: HistoryEvent) -> bool:
-        """Whether what an event waits for will hardly come any more."""
-        last = plus_ms(event.timestamp, LONGEST_WAIT_MS)
+    def is_late(self, item: Received) -> bool:
+        """Whether what a message waits for will hardly come any more."""
+        if item.dequeue_count <= ANSWERS_BEFORE_DROP:
+            return False
+        last = plus_ms(_message(item).event.timestamp, LONGEST_WAIT_MS)
         return to_ticks(self.now) > to_ticks(last)
 
     def is_of_another_timer(self, event: HistoryEvent) -> bool:
@@ -151,7 +155,7 @@ def _sort(item: Received, inbox: Inbox, known: _Known) -> None:
         return _sort_start(item, message, inbox, known)
     event = message.event
     if not known.is_started:
-        is_early = event.type in ANSWERS and not known.is_late(event)
+        is_early = event.type in ANSWERS and not known.is_late(item)
         if known.is_pending or is_early:
             return inbox.waiting.append(item)
         return _drop(item, inbox, "there is no such instance")
@@ -162,7 +166,7 @@ def _sort(item: Received, inbox: Inbox, known: _Known) -> None:
     if known.has_seen(message):
         return _drop(item, inbox, "it came before")
     if known.is_asked_later(message):
-        if known.is_late(event):
+        if known.is_late(item):
             return _drop(item, inbox, "nobody has asked for it")
         return inbox.waiting.append(item)
     if known.is_of_another_timer(event):

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from azure.storage.queue import QueueServiceClient
 
+from localhost.durable.inbox import ANSWERS_BEFORE_DROP
 from tests.acceptance.asking import wait_for
 from tests.conftest import Emulator
 from tests.integration.conftest import EXECUTION, Judge
@@ -104,7 +105,7 @@ def _hosted(
     with QueueServiceClient.from_connection_string(text) as queues:
         low = hub_name.lower()
         try_in_vain(queues, f"{low}-control-03", [GHOST], 5)
-        try_in_vain(queues, f"{low}-control-01", [LATE_ANSWER], 1)
+        try_in_vain(queues, f"{low}-control-01", [LATE_ANSWER], ANSWERS_BEFORE_DROP)
         for queue, texts in POISON.items():
             messages = list(texts.values())
             try_in_vain(queues, f"{low}-{queue}", messages, LAST_TRY - 1)
@@ -157,7 +158,7 @@ def test_what_nobody_can_work_on_is_moved_at_the_fifth_try(
 
 
 def test_what_was_tried_often_enough_is_dropped(hosted: Hosted, judge: Judge) -> None:
-    """A start without a row at the tenth try, an answer to nobody after 10 minutes."""
+    """A start without a row at the tenth try, an old answer to nobody at the 21st."""
     wait_for_count(judge, queue_with(hosted, "control-03"))
     wait_for_count(judge, queue_with(hosted, "control-01"))
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from localhost.durable.inbox import (
+    ANSWERS_BEFORE_DROP,
     LONGEST_WAIT_MS,
     STARTS_BEFORE_DROP,
     Inbox,
@@ -243,34 +244,47 @@ def test_event_before_the_start_of_a_pending_instance_waits(
 
 
 @pytest.mark.parametrize(
-    ("waited_ms", "expected"),
-    [(LONGEST_WAIT_MS, WAITS), (LONGEST_WAIT_MS + 1, DROPPED)],
+    ("waited_ms", "tries", "expected"),
+    [
+        (LONGEST_WAIT_MS, 50, WAITS),
+        (LONGEST_WAIT_MS * 100, ANSWERS_BEFORE_DROP, WAITS),
+        (LONGEST_WAIT_MS + 1, ANSWERS_BEFORE_DROP + 1, DROPPED),
+    ],
 )
 def test_answer_to_nobody_waits_a_while(
-    event: Event, received: Receive, waited_ms: int, expected: tuple[int, int, int]
+    event: Event,
+    received: Receive,
+    waited_ms: int,
+    tries: int,
+    expected: tuple[int, int, int],
 ) -> None:
-    """The first checkpoint may be late; tries do not count, kills add to them."""
+    """The first checkpoint may be late; kills add tries, a night off adds age."""
     answer = event("TaskCompleted", TaskScheduledId=0)
-    item = received(answer, dequeue_count=50)
+    item = received(answer, dequeue_count=tries)
     now = plus_ms(answer.timestamp, waited_ms)
 
     assert expected == told(sorted_at(stored(), [item], now=now))
 
 
 @pytest.mark.parametrize(
-    ("waited_ms", "expected"),
-    [(LONGEST_WAIT_MS, WAITS), (LONGEST_WAIT_MS + 1, DROPPED)],
+    ("waited_ms", "tries", "expected"),
+    [
+        (LONGEST_WAIT_MS, 50, WAITS),
+        (LONGEST_WAIT_MS * 100, ANSWERS_BEFORE_DROP, WAITS),
+        (LONGEST_WAIT_MS + 1, ANSWERS_BEFORE_DROP + 1, DROPPED),
+    ],
 )
 def test_answer_without_its_question_waits_a_while(
     running: Stored,
     event: Event,
     received: Receive,
     waited_ms: int,
+    tries: int,
     expected: tuple[int, int, int],
 ) -> None:
     """The turn that asks was undone by a crash, and comes again."""
     answer = event("TaskCompleted", TaskScheduledId=7)
-    item = received(answer, dequeue_count=50)
+    item = received(answer, dequeue_count=tries)
     now = plus_ms(answer.timestamp, waited_ms)
 
     assert expected == told(sorted_at(running, [item], now=now))
