@@ -15,7 +15,7 @@ from localhost.crashpoints import crash_point
 from localhost.errors import ConflictError, HostError, NotFoundError, PreconditionError
 from localhost.history import EventType, HistoryEvent
 from localhost.records import TaskMessage
-from localhost.taskhub import rows
+from localhost.taskhub import rewinds, rows
 from localhost.taskhub.blobs import Blobs
 from localhost.taskhub.queues import Received
 from localhost.taskhub.rows import InstanceChange
@@ -204,11 +204,11 @@ class Histories:
 
     async def to_rewind(self, instance_id: str) -> tuple[list[Row], tuple[str, ...]]:
         """Return what a rewind would change, and the children to be rewound with it."""
-        return rows.rewound(await self._rows(instance_id))
+        return rewinds.rewound(await self._rows(instance_id))
 
     async def left_to_rewind(self, instance_id: str) -> list[str]:
         """Return the children to which an earlier rewind may not have come."""
-        return rows.left_to_rewind(await self._rows(instance_id))
+        return rewinds.left_to_rewind(await self._rows(instance_id))
 
     async def _rows(self, instance_id: str) -> list[Row]:
         key = rows.key_of(instance_id)
