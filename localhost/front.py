@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from functools import lru_cache
 
 from localhost.app.manifest import Binding, FunctionApp
 from localhost.app.worker import Worker
@@ -22,6 +23,7 @@ from localhost.web.triggers import HttpTriggers
 
 VERSION = "4.0.0-localhost"
 CLOSE_LIMIT_S = 2.0
+MOST_CONNECTION_NAMES = 64  # that queries name, each looked for once
 
 
 class Front:
@@ -61,7 +63,7 @@ class Front:
             admission=Admission(
                 code=self._code,
                 hub_name=client.hub_name,
-                leads_here=self._leads_here,
+                leads_here=lru_cache(maxsize=MOST_CONNECTION_NAMES)(self._leads_here),
             ),
             links_query=payloads.universal_query(
                 hub=client.hub_name,

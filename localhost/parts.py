@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from localhost.durable.activities import Activities
 from localhost.durable.client import Client
@@ -50,6 +51,14 @@ class Instances:
             return await self._entities.process(instance_id, items)
         return await self._orchestrations.process(instance_id, items)
 
+    def foresee(
+        self, instance_id: str, items: Sequence[Received]
+    ) -> Coroutine[Any, Any, None] | None:
+        """Return what can be done already about messages that wait for their turn."""
+        if instance_id.startswith("@"):
+            return None
+        return self._orchestrations.foresee(instance_id, items)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
@@ -81,6 +90,7 @@ def make_parts(
         name="control queues",
         key=_instance_of,
         process=instances.process,
+        foresee=instances.foresee,
         slots=durable.max_orchestrators,
         buffer=CONTROL_BUFFER,
         longest_pause_s=longest_pause_s,

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timedelta, timezone
+from functools import lru_cache
 
 TICKS_PER_S = 10_000_000
+MOST_SECONDS = 1_024  # most times of a moment share their second
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MIN = datetime.min.replace(tzinfo=timezone.utc)
 _MAX = datetime.max.replace(tzinfo=timezone.utc)
@@ -35,8 +37,7 @@ class Clock:
 def from_ticks(ticks: int) -> str:
     """Return the timestamp of a number of 100 ns ticks since 1970."""
     seconds, fraction = divmod(ticks, TICKS_PER_S)
-    text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-    return trimmed(f"{text}.{fraction:07}Z")
+    return trimmed(f"{_text_of(seconds)}.{fraction:07}Z")
 
 
 def to_ticks(text: str) -> int:
@@ -45,10 +46,7 @@ def to_ticks(text: str) -> int:
     Raises ``ValueError`` when the text is no ISO time.
     """
     seconds, fraction, offset = _split(text)
-    moment = datetime.strptime(seconds, "%Y-%m-%dT%H:%M:%S").replace(
-        tzinfo=timezone.utc
-    )
-    whole = (moment - _EPOCH) - offset
+    whole = _moment_of(seconds) - _EPOCH - offset
     ticks = (whole.days * 86_400 + whole.seconds) * TICKS_PER_S
     return ticks + int(fraction.ljust(7, "0")[:7] or 0)
 
@@ -89,6 +87,17 @@ def padded(text: str) -> str:
 def whole_seconds(text: str) -> str:
     """Return the form of a status: seconds, cut off, and a ``Z``."""
     return text[:19] + "Z"
+
+
+@lru_cache(maxsize=MOST_SECONDS)
+def _text_of(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+
+
+@lru_cache(maxsize=MOST_SECONDS)
+def _moment_of(seconds: str) -> datetime:
+    moment = datetime.strptime(seconds, "%Y-%m-%dT%H:%M:%S")
+    return moment.replace(tzinfo=timezone.utc)
 
 
 def _split(text: str) -> tuple[str, str, timedelta]:

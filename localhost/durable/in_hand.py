@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
+from localhost.durable.known import Known
 from localhost.history import EventType, HistoryEvent, Status
 from localhost.records import Instance, dumps
 from localhost.taskhub.hub import LARGEST_VALUE_CHARS, InstanceChange, Stored
@@ -17,16 +18,20 @@ MOST_APPLIED_MARKS = 800
 class InHand:
     """A history kept in memory; checked by its ETag when it is written.
 
-    ``texts`` are the events as a function receives them, ``next_row`` is the place
-    where the next event is written. ``is_row_sure`` says that the
-    instance's row has been written with this history (``custom_status`` with what),
-    ``is_row_behind`` that it does not say yet what the history says. ``applied``
-    are marks of events that earlier executions took, see ``inbox.mark_of``.
+    ``texts`` are the events as a function receives them, ``known`` is what they say of
+    messages, ``turns`` how many of them begin one; ``next_row`` is the place where the
+    next event is written. ``is_row_sure`` says that the instance's row has been written
+    with this history (``custom_status`` with what), ``is_row_behind`` that it does not
+    say yet what the history says. ``applied`` are marks of events that earlier
+    executions took, see ``known.mark_of``.
     """
 
     execution_id: str | None = None
     events: list[HistoryEvent] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
+    known: Known = field(default_factory=Known)
+    started: HistoryEvent | None = None
+    turns: int = 0
     next_row: int = 0
     etag: str | None = None
     is_row_sure: bool = False
@@ -38,7 +43,10 @@ class InHand:
     def of(cls, stored: Stored) -> InHand:
         """Take a history as it was read from the storage."""
         in_hand = cls(
-            execution_id=stored.execution_id, etag=stored.etag, applied=stored.applied
+            execution_id=stored.execution_id,
+            etag=stored.etag,
+            applied=stored.applied,
+            known=Known(applied=frozenset(stored.applied)),
         )
         in_hand.add(stored.events)
         in_hand.next_row = stored.next_row
@@ -48,6 +56,12 @@ class InHand:
         """Append events that are stored now."""
         self.events.extend(events)
         self.next_row += len(events)
+        for event in events:
+            self.known.add(event)
+            if event.type is EventType.OrchestratorStarted:
+                self.turns += 1
+            elif event.type is EventType.ExecutionStarted and self.started is None:
+                self.started = event
 
     def written(self) -> list[str]:
         """Return the events as a function receives them; each is written once."""
@@ -79,10 +93,13 @@ class InHand:
         """Keep the marks of events that an execution took before it went on as new."""
         new = [mark for mark in marks if mark not in self.applied]
         self.applied = (*self.applied, *new)[-MOST_APPLIED_MARKS:]
+        self.known.applied = frozenset(self.applied)
 
     def restart(self) -> None:
         """Forget the events of an execution that another one follows."""
         self.events, self.texts, self.next_row = [], [], 0
+        self.known = Known(applied=frozenset(self.applied))
+        self.started, self.turns = None, 0
 
 
 def status_of(events: Sequence[HistoryEvent]) -> Status:
@@ -145,6 +162,8 @@ def turn_time(events: Sequence[HistoryEvent], now: str) -> str:
     return max([now, *times], key=to_ticks)
 
 
-def start_of(events: Sequence[HistoryEvent]) -> HistoryEvent:
-    """Return the event that started the execution."""
-    return next(e for e in events if e.type is EventType.ExecutionStarted)
+def start_of(new: Sequence[HistoryEvent], in_hand: InHand) -> HistoryEvent:
+    """Return the event that started the execution, which may be a new one."""
+    if in_hand.started is not None:
+        return in_hand.started
+    return next(e for e in new if e.type is EventType.ExecutionStarted)

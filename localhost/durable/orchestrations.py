@@ -4,46 +4,26 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 from localhost.durable.execution import Rules
 from localhost.durable.in_hand import (
     InHand,
     change_of,
     start_of,
-    turn_time,
     without_large_input,
 )
-from localhost.durable.inbox import (
-    Inbox,
-    marks_of,
-    sort_messages,
-    verdict_on_start,
-)
-from localhost.durable.outbox import Sender
+from localhost.durable.inbox import Inbox, sort_messages, verdict_on_start
+from localhost.durable.known import marks_of
 from localhost.durable.refusals import put_off, refuse
-from localhost.durable.sdk import (
-    OrchestratorState,
-    context_body,
-    failed_state,
-    state_of,
-)
-from localhost.durable.turn import Turn, custom_status_of, decide
-from localhost.history import EventType, HistoryEvent
-from localhost.outcome import Outcome
-from localhost.records import TaskMessage, dumps
-from localhost.taskhub.hub import (
-    Checkpoint,
-    LostHistoryError,
-    Received,
-    Stored,
-    TaskHub,
-)
+from localhost.durable.turn import Turn, custom_status_of
+from localhost.durable.turns import Ahead, Invoke, Turns
+from localhost.history import EventType
+from localhost.records import TaskMessage
+from localhost.taskhub.hub import Checkpoint, LostHistoryError, Received, TaskHub
 
 log = logging.getLogger(__name__)
-
-# Calls an orchestrator function: name, context body, instance id.
-Invoke = Callable[[str, str, str], Awaitable[Outcome]]
 
 MOST_IN_HAND = 2_000
 LONGEST_ANSWER_PAUSE_S = 5  # the start that an answer waits for may come any time
@@ -66,15 +46,18 @@ class Orchestrations:
         http_sleep_ms: int,
     ) -> None:
         self._hub = hub
-        self._invoke = invoke
-        self._rules = rules
         self._now = now
-        self._http_sleep_ms = http_sleep_ms
+        self._turns = Turns(
+            invoke=invoke, rules=rules, now=now, http_sleep_ms=http_sleep_ms
+        )
+        self._committing: dict[str, InHand] = {}
+        self._ahead: dict[str, Ahead] = {}
         self._in_hand: OrderedDict[str, InHand] = OrderedDict()
 
     def forget(self, instance_id: str) -> None:
         """Drop what is in memory of an instance, because the storage changed."""
         self._in_hand.pop(instance_id, None)
+        self._ahead.pop(instance_id, None)
 
     async def process(
         self, instance_id: str, items: Sequence[Received]
@@ -96,10 +79,15 @@ class Orchestrations:
     ) -> Sequence[Received]:
         is_new = any(item.is_first for item in items) and not is_again
         in_hand = InHand() if is_new else await self._load(instance_id)
-        inbox = await self._sorted(instance_id, in_hand, items)
+        ahead = self._ahead.pop(instance_id, None)
+        if ahead is not None and ahead.in_hand is in_hand and ahead.is_for(items):
+            inbox, later = ahead.inbox, ahead.later(items)
+        else:
+            inbox, later = await self._sorted(instance_id, in_hand, items), []
+            ahead = None
         try:
             if inbox.taken:
-                await self._turn(instance_id, in_hand, inbox)
+                await self._turn(instance_id, in_hand, inbox, ahead)
         except BaseException:
             self.forget(instance_id)
             raise
@@ -108,7 +96,7 @@ class Orchestrations:
         if inbox.dropped and in_hand.is_row_behind:
             await self._repair_row(instance_id, in_hand)
         self._hub.complete(inbox.dropped)
-        return inbox.waiting
+        return [*inbox.waiting, *later]
 
     # Before the turn
 
@@ -154,19 +142,13 @@ class Orchestrations:
         Answers to an instance that is not about to start come again later: it may
         never start, and what waits in memory takes the place of others.
         """
-        stored = Stored(
-            execution_id=in_hand.execution_id,
-            events=tuple(in_hand.events),
-            etag=in_hand.etag,
-            applied=in_hand.applied,
-        )
         now = self._now()
-        inbox = sort_messages(stored, items, now=now)
+        inbox = sort_messages(in_hand.known, items, now=now)
         if in_hand.events or inbox.taken:
             return inbox
         row = await self._hub.instances.peek(instance_id)
         if row is not None and not row.status.is_terminal:
-            return sort_messages(stored, items, now=now, is_pending=True)
+            return sort_messages(in_hand.known, items, now=now, is_pending=True)
         reason = "an answer to an instance that has not started"
         for item in inbox.waiting:
             await put_off(
@@ -181,65 +163,46 @@ class Orchestrations:
 
     # The turn
 
-    async def _turn(self, instance_id: str, in_hand: InHand, inbox: Inbox) -> None:
+    def foresee(
+        self, instance_id: str, items: Sequence[Received]
+    ) -> Coroutine[Any, Any, None] | None:
+        """Return the work on the next turn while the last one is being written.
+
+        ``items`` have come meanwhile. None when there is nothing to be done yet.
+        """
+        in_hand = self._committing.get(instance_id)
+        if in_hand is None or instance_id in self._ahead:
+            return None
+        ahead = self._turns.foresee(in_hand, items)
+        if ahead is None:
+            return None
+        self._ahead[instance_id] = ahead
+        return self._turns.decide_ahead(instance_id, ahead)
+
+    async def _turn(
+        self, instance_id: str, in_hand: InHand, inbox: Inbox, ahead: Ahead | None
+    ) -> None:
         events = inbox.events()
         if events[0].type is EventType.ExecutionStarted:
             in_hand.restart()
-        past = in_hand.events
-        begun = HistoryEvent(
-            type=EventType.OrchestratorStarted, timestamp=turn_time(events, self._now())
-        )
-        new: Sequence[HistoryEvent] = (begun, *events)
-        sender = _sender(instance_id, [*past, *new])
-        outbox: list[TaskMessage] = []
-        while True:
-            turn = await self._decide(instance_id, in_hand, new, sender)
-            outbox += turn.outbox
-            if not turn.continued:
-                break
+        decided = None if ahead is None else await ahead.decided
+        if decided is None:
+            decided = await self._turns.begin(instance_id, in_hand, events)
+        turn = decided.turn
+        outbox = list(turn.outbox)
+        while turn.continued:
             in_hand.restart()
             in_hand.remember(marks_of(events))
-            new = turn.continued
+            turn = await self._turns.decide(
+                instance_id, in_hand, turn.continued, decided.sender
+            )
+            outbox += turn.outbox
         await self._commit(instance_id, in_hand, turn, outbox, inbox.taken)
         if turn.fault is not None:
             log.error("%s: %s", instance_id, turn.fault)
         if turn.finished is not None:
-            name = start_of([*in_hand.events, *events])["Name"]
+            name = start_of((), in_hand)["Name"]
             log.info("%s: %s %s", instance_id, name, turn.finished.status.value)
-
-    async def _decide(
-        self,
-        instance_id: str,
-        in_hand: InHand,
-        new: Sequence[HistoryEvent],
-        sender: Sender,
-    ) -> Turn:
-        """Call the function with the whole history and decide what follows."""
-        return decide(
-            past=in_hand.events,
-            new=new,
-            state=await self._state(instance_id, in_hand, new),
-            rules=self._rules,
-            sender=sender,
-            now=self._now(),
-        )
-
-    async def _state(
-        self, instance_id: str, in_hand: InHand, new: Sequence[HistoryEvent]
-    ) -> OrchestratorState:
-        """Call the function with the whole history and return what it asks for."""
-        started = start_of([*in_hand.events, *new])
-        name = started["Name"]
-        unknown = self._rules.unknown("orchestrator", name)
-        if unknown is not None:
-            return failed_state(unknown)
-        body = context_body(
-            [*in_hand.written(), *(dumps(event.to_wire()) for event in new)],
-            started=started,
-            instance_id=instance_id,
-            http_sleep_ms=self._http_sleep_ms,
-        )
-        return state_of(await self._invoke(name, body, instance_id))
 
     async def _commit(
         self,
@@ -249,36 +212,46 @@ class Orchestrations:
         outbox: Sequence[TaskMessage],
         received: Sequence[Received],
     ) -> None:
-        started = start_of([*in_hand.events, *turn.events])
-        if in_hand.events:
-            started = without_large_input(started)
-        execution_id = started["OrchestrationInstance"]["ExecutionId"]
+        """Write a turn; what is in memory is ahead of the storage until it is written.
+
+        Who fails to write it must forget what is in memory.
+        """
         is_whole = not in_hand.is_row_sure or not in_hand.events
+        has_row = bool(in_hand.events)
+        is_new_status = turn.custom_status != in_hand.custom_status
+        first_row, etag = in_hand.next_row, in_hand.etag
+        in_hand.add(turn.events)
+        started = start_of((), in_hand)
+        execution_id = started["OrchestrationInstance"]["ExecutionId"]
+        in_hand.execution_id = execution_id
+        in_hand.is_row_sure, in_hand.is_row_behind = True, False
+        in_hand.custom_status = turn.custom_status
+        if has_row:
+            started = without_large_input(started)
         change = change_of(
-            [*in_hand.events, *turn.events] if is_whole else turn.events,
+            in_hand.events if is_whole else turn.events,
             started=started if is_whole else None,
             execution_id=execution_id,
             custom_status=turn.custom_status,
             now=self._now(),
         )
         is_news = is_whole or change.status or change.output is not None
-        is_news = is_news or turn.custom_status != in_hand.custom_status
         checkpoint = Checkpoint(
             instance_id=instance_id,
             execution_id=execution_id,
             outbox=outbox,
             events=turn.events,
-            first_row=in_hand.next_row,
-            etag=in_hand.etag,
-            change=change if is_news else None,
+            first_row=first_row,
+            etag=etag,
+            change=change if is_news or is_new_status else None,
             received=received,
             applied=in_hand.applied,
         )
-        in_hand.etag = await self._hub.commit(checkpoint)
-        in_hand.add(turn.events)
-        in_hand.execution_id = execution_id
-        in_hand.is_row_sure, in_hand.is_row_behind = True, False
-        in_hand.custom_status = turn.custom_status
+        self._committing[instance_id] = in_hand
+        try:
+            in_hand.etag = await self._hub.commit(checkpoint)
+        finally:
+            del self._committing[instance_id]
         self._keep(instance_id, in_hand, is_over=turn.finished is not None)
 
     def _keep(self, instance_id: str, in_hand: InHand, *, is_over: bool) -> None:
@@ -294,8 +267,8 @@ class Orchestrations:
 
         The custom status is not in the history: the function says it once more.
         """
-        started = without_large_input(start_of(in_hand.events))
-        state = await self._state(instance_id, in_hand, ())
+        started = without_large_input(start_of((), in_hand))
+        state = await self._turns.state(instance_id, in_hand, ())
         change = change_of(
             in_hand.events,
             started=started,
@@ -305,13 +278,3 @@ class Orchestrations:
         )
         await self._hub.instances.change(instance_id, change)
         in_hand.is_row_sure, in_hand.is_row_behind = True, False
-
-
-def _sender(instance_id: str, events: Sequence[HistoryEvent]) -> Sender:
-    turns = sum(event.type is EventType.OrchestratorStarted for event in events)
-    started = start_of(events)
-    return Sender(
-        instance_id=instance_id,
-        execution_id=started["OrchestrationInstance"]["ExecutionId"],
-        episode=turns,
-    )

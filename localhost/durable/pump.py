@@ -35,6 +35,10 @@ LONGEST_EARLY_S = 10.0  # before a message is due; else it goes back until then
 # another message of the key. Completes the rest itself, in its own order.
 Process = Callable[[str, Sequence[Received]], Awaitable[Sequence[Received]]]
 
+# Looks at messages of a key that have come while ``Process`` works on earlier ones;
+# returns what can be done about them already, None when that is nothing.
+Foresee = Callable[[str, Sequence[Received]], Coroutine[Any, Any, None] | None]
+
 
 @dataclass(slots=True)
 class Lane:
@@ -67,11 +71,13 @@ class Pump:
         buffer: int,
         longest_pause_s: float,
         drain_limit_s: float,
+        foresee: Foresee = lambda key, items: None,
     ) -> None:
         self._hub = hub
         self._name = name
         self._key = key
         self._process = process
+        self._foresee = foresee
         self._slots = slots
         self._buffer = buffer
         self._longest_pause_s = longest_pause_s
@@ -227,6 +233,8 @@ class Pump:
         if lane is None:
             lane = self._lanes[key] = Lane(key)
         lane.fresh.append(item)
+        if lane.is_running:
+            self._look_ahead(lane)
         self._wake(lane)
 
     # Working on lanes
@@ -241,10 +249,19 @@ class Pump:
             lane.is_queued = True
             self._ready.append(lane)
 
+    def _look_ahead(self, lane: Lane) -> None:
+        """Let what can be done of a lane's next batch be done beside this one."""
+        work = self._foresee(lane.key, lane.fresh)
+        if work is not None:
+            self._start_work(work, f"{self._name} {lane.key} ahead")
+
     def _run(self, lane: Lane) -> None:
         lane.is_running = True
         self._running += 1
-        task = self._spawn(self._work(lane), f"{self._name} {lane.key}")
+        self._start_work(self._work(lane), f"{self._name} {lane.key}")
+
+    def _start_work(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = self._spawn(work, name)
         self._working.add(task)
         task.add_done_callback(self._working.discard)
 

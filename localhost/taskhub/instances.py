@@ -102,8 +102,12 @@ class Instances:
         """Merge columns into an instance's row, which is made when missing."""
         row = rows.row_of_change(change)
         key = rows.key_of(instance_id)
-        before = self._recent.take(key)
-        await self._table.put(key, "", row, if_match=None, merge=True)
+        before = self._recent.get(key)
+        try:
+            await self._table.put(key, "", row, if_match=None, merge=True)
+        except BaseException:
+            self._recent.take(key)  # who knows what is written
+            raise
         if before is not None:
             self._recent.note(key, {**before, **row})
 

@@ -35,7 +35,11 @@ _JSON_FIELDS = frozenset(
     }
 )
 _TIME_FIELDS = frozenset({"FireAt", "ScheduledStartTime"})
-_ESCAPES = {"^": "^^", "/": "^0", "\\": "^1", "#": "^2", "?": "^3"}
+_ESCAPES = {
+    **str.maketrans({"^": "^^", "/": "^0", "\\": "^1", "#": "^2", "?": "^3"}),
+    **{number: f"^{chr(number + 0xC0)}" for number in (*range(32), *range(127, 160))},
+}
+_ESCAPED = {escape[1]: chr(number) for number, escape in _ESCAPES.items()}
 
 
 class UnreadableHistoryError(HostError):
@@ -61,23 +65,18 @@ class InstanceChange:
 
 def key_of(instance_id: str) -> str:
     """Return the PartitionKey of an instance: characters a key may not have escaped."""
-    return "".join(
-        _ESCAPES.get(c)
-        or ("^" + chr(ord(c) + 0xC0) if ord(c) < 32 or 127 <= ord(c) <= 159 else c)
-        for c in instance_id
-    )
+    return instance_id.translate(_ESCAPES)
 
 
 def id_of(key: str) -> str:
     """Return the instance id of a PartitionKey."""
     if "^" not in key:
         return key
-    back = {escape[1]: char for char, escape in _ESCAPES.items()}
     out, rest = [], iter(key)
     for char in rest:
         if char == "^":
             char = next(rest, "")
-            char = back.get(char) or chr(max(0, ord(char or "\xc0") - 0xC0))
+            char = _ESCAPED.get(char) or chr(max(0, ord(char or "\xc0") - 0xC0))
         out.append(char)
     return "".join(out)
 

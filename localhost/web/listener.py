@@ -1,6 +1,7 @@
 """One aiohttp application that hands every request to one handler.
 
-aiohttp's router is left empty: it would decode paths, answer 405 and write texts.
+aiohttp's router has one route for everything: it would decode paths, answer 405 and
+write texts. What that route does not match comes here all the same, by the middleware.
 """
 
 from __future__ import annotations
@@ -58,6 +59,10 @@ def _in_one_line(record: logging.LogRecord) -> bool:
 _protocol_logger.addFilter(_in_one_line)
 
 
+async def _nobody(request: web.Request) -> web.StreamResponse:
+    raise NotImplementedError("the middleware answers every request")
+
+
 class Listener:
     """Serves on given sockets from ``start`` to ``close``.
 
@@ -74,6 +79,7 @@ class Listener:
         application = web.Application(
             client_max_size=body_limit_bytes, middlewares=[self._enter]
         )
+        application.router.add_route("*", "/{path:.*}", _nobody)
         application.on_response_prepare.append(self._before_headers)
         self._runner = web.AppRunner(
             application,

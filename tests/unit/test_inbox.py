@@ -13,10 +13,10 @@ from localhost.durable.inbox import (
     LONGEST_WAIT_MS,
     STARTS_BEFORE_DROP,
     Inbox,
-    marks_of,
     sort_messages,
     verdict_on_start,
 )
+from localhost.durable.known import Known, marks_of
 from localhost.history import HistoryEvent, Status
 from localhost.records import Instance, TaskMessage
 from localhost.taskhub.hub import Received, Stored
@@ -42,7 +42,8 @@ def sorted_at(
 ) -> Inbox:
     """Tell messages apart, at a time when nothing has waited for long."""
     sent = [item.message.event.timestamp for item in items if item.message]
-    return sort_messages(stored, items, now=now or max(sent), is_pending=is_pending)
+    known = Known.of(stored.events, stored.applied)
+    return sort_messages(known, items, now=now or max(sent), is_pending=is_pending)
 
 
 def told(inbox: Inbox) -> tuple[int, int, int]:
