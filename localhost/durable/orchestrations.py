@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 from localhost.durable.execution import Rules
@@ -78,13 +79,18 @@ class Orchestrations:
         self, instance_id: str, items: Sequence[Received], *, is_again: bool = False
     ) -> Sequence[Received]:
         is_new = any(item.is_first for item in items) and not is_again
-        in_hand = InHand() if is_new else await self._load(instance_id)
         ahead = self._ahead.pop(instance_id, None)
-        if ahead is not None and ahead.in_hand is in_hand and ahead.is_for(items):
+        if ahead is not None and not ahead.is_for(items):
+            ahead = None
+        if not is_new:
+            in_hand = await self._load(instance_id)
+        else:
+            in_hand = InHand() if ahead is None else ahead.in_hand
+        later: Sequence[Received] = ()
+        if ahead is not None and ahead.in_hand is in_hand:
             inbox, later = ahead.inbox, ahead.later(items)
         else:
-            inbox, later = await self._sorted(instance_id, in_hand, items), []
-            ahead = None
+            ahead, inbox = None, await self._sorted(instance_id, in_hand, items)
         try:
             if inbox.taken:
                 await self._turn(instance_id, in_hand, inbox, ahead)
@@ -168,9 +174,12 @@ class Orchestrations:
     ) -> Coroutine[Any, Any, None] | None:
         """Return the work on the next turn while the last one is being written.
 
-        ``items`` have come meanwhile. None when there is nothing to be done yet.
+        ``items`` have come meanwhile, or are the start of an instance whose row is
+        being written. None when there is nothing to be done yet.
         """
         in_hand = self._committing.get(instance_id)
+        if in_hand is None and all(item.is_first for item in items):
+            in_hand = InHand()
         if in_hand is None or instance_id in self._ahead:
             return None
         ahead = self._turns.foresee(in_hand, items)
@@ -178,6 +187,13 @@ class Orchestrations:
             return None
         self._ahead[instance_id] = ahead
         return self._turns.decide_ahead(instance_id, ahead)
+
+    def _send_ahead(self, instance_id: str) -> None:
+        """Begin to send the messages of the next turn, if it is decided already."""
+        ahead = self._ahead.get(instance_id)
+        decided = ahead.result() if ahead is not None else None
+        if ahead is not None and decided is not None:
+            ahead.sending = self._hub.send_ahead(decided.turn.outbox)
 
     async def _turn(
         self, instance_id: str, in_hand: InHand, inbox: Inbox, ahead: Ahead | None
@@ -190,6 +206,9 @@ class Orchestrations:
             decided = await self._turns.begin(instance_id, in_hand, events)
         turn = decided.turn
         outbox = list(turn.outbox)
+        if ahead is not None and ahead.sending is not None:
+            await ahead.sending
+            outbox = []
         while turn.continued:
             in_hand.restart()
             in_hand.remember(marks_of(events))
@@ -249,7 +268,9 @@ class Orchestrations:
         )
         self._committing[instance_id] = in_hand
         try:
-            in_hand.etag = await self._hub.commit(checkpoint)
+            in_hand.etag = await self._hub.commit(
+                checkpoint, follow=partial(self._send_ahead, instance_id)
+            )
         finally:
             del self._committing[instance_id]
         self._keep(instance_id, in_hand, is_over=turn.finished is not None)

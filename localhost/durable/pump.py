@@ -142,6 +142,12 @@ class Pump:
         """See ``Outlet``."""
         self._reserved -= 1
 
+    def announce(self, item: Received) -> None:
+        """See ``Outlet``."""
+        key = self._key(item)
+        if self._running < self._slots and key not in self._lanes:
+            self._look_ahead(key, [item])
+
     def offer(self, item: Received) -> None:
         """See ``Outlet``."""
         self._reserved -= 1
@@ -234,7 +240,7 @@ class Pump:
             lane = self._lanes[key] = Lane(key)
         lane.fresh.append(item)
         if lane.is_running:
-            self._look_ahead(lane)
+            self._look_ahead(key, lane.fresh)
         self._wake(lane)
 
     # Working on lanes
@@ -249,11 +255,11 @@ class Pump:
             lane.is_queued = True
             self._ready.append(lane)
 
-    def _look_ahead(self, lane: Lane) -> None:
-        """Let what can be done of a lane's next batch be done beside this one."""
-        work = self._foresee(lane.key, lane.fresh)
+    def _look_ahead(self, key: str, items: Sequence[Received]) -> None:
+        """Let what can be done about messages be done before their turn comes."""
+        work = self._foresee(key, items)
         if work is not None:
-            self._start_work(work, f"{self._name} {lane.key} ahead")
+            self._start_work(work, f"{self._name} {key} ahead")
 
     def _run(self, lane: Lane) -> None:
         lane.is_running = True

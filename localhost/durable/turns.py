@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 # Calls an orchestrator function: name, context body, instance id.
 Invoke = Callable[[str, str, str], Awaitable[Outcome]]
 
-_FORESEEN = frozenset({*ANSWERS, EventType.EventRaised})
+_FORESEEN = frozenset({*ANSWERS, EventType.EventRaised, EventType.ExecutionStarted})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,18 +44,23 @@ class Decided:
     sender: Sender
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Ahead:
     """A turn that is being decided while the one before it is written.
 
     It follows what is ``in_hand``; ``inbox`` holds the messages that it takes.
     ``decided`` is None in the end if that failed: the turn is decided once more then,
-    and whatever is wrong shows.
+    and whatever is wrong shows. ``sending`` is set once its messages are on their way.
     """
 
     in_hand: InHand
     inbox: Inbox
     decided: asyncio.Future[Decided | None]
+    sending: asyncio.Task[None] | None = None
+
+    def result(self) -> Decided | None:
+        """What is decided so far."""
+        return self.decided.result() if self.decided.done() else None
 
     def is_for(self, items: Sequence[Received]) -> bool:
         """Whether all messages that it takes are among these."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -162,30 +162,27 @@ class TaskHub(Messages):
         """Let requests that the storage does not answer fail from now on."""
         self.storage.stop_retrying()
 
-    async def commit(self, checkpoint: Checkpoint) -> str:
+    async def commit(
+        self, checkpoint: Checkpoint, *, follow: Callable[[], None] = lambda: None
+    ) -> str:
         """Make a turn happen and return the sentinel's new ETag.
 
-        Raises ``LostHistoryError`` when another host was first; the messages are out
-        then, and whoever owns the instance knows them as duplicates.
+        ``follow`` is called when the history is written: from then on the next turn's
+        messages may be sent. Raises ``LostHistoryError`` when another host was first;
+        the messages are out then, and whoever owns the instance knows them as
+        duplicates.
         """
         crash_point("before outbox")
-        await self._send_all(checkpoint.outbox)
+        await self.send_all(checkpoint.outbox)
         crash_point("after outbox")
         etag, change = await self.histories.write(checkpoint)
         crash_point("after history")
         if change is not None:
+            follow()
             await self.instances.change(checkpoint.instance_id, change)
         crash_point("after instance row")
         self.complete(checkpoint.received)
         return etag
-
-    async def _send_all(self, outbox: Sequence[TaskMessage]) -> None:
-        async def send(message: TaskMessage) -> None:
-            await self.send(message)
-            if len(outbox) > 1:
-                crash_point("between two outbox messages")
-
-        await asyncio.gather(*(send(message) for message in outbox))
 
     async def add(self, message: TaskMessage, *, over: Instance | None) -> None:
         """Start an instance: put its message, then write its row, then begin.
@@ -200,7 +197,6 @@ class TaskHub(Messages):
             if self._starting.get(message.instance_id) is written:
                 del self._starting[message.instance_id]
             written.set()
-        item.is_first = over is None
         if item.is_first and not item.is_ours:
             self.expect_start(item)
         self.offer(item)
@@ -225,6 +221,8 @@ class TaskHub(Messages):
     async def _put_start(self, message: TaskMessage, over: Instance | None) -> Received:
         item = await self.put(message)
         crash_point("start: after message")
+        item.is_first = over is None
+        self.announce(item)
         input_ = message.event["Input"]
         if item.blob is not None and input_ is not None:
             input_ = self._blobs.url(item.blob)

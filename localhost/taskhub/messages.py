@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any
 
 from localhost.crashpoints import crash_point
 from localhost.errors import HostError
@@ -34,7 +35,7 @@ class Messages:
         self._now = now
         self._outlets: dict[str, Outlet] = {}
         self._handed: dict[str, Received] = {}
-        self._deletes: set[asyncio.Task[None]] = set()
+        self._on_their_way: set[asyncio.Task[None]] = set()
         self._starts: OrderedDict[str, None] = OrderedDict()
 
     @property
@@ -79,6 +80,12 @@ class Messages:
             outlet.expect(queue, hidden_s or 0)
         return item
 
+    def announce(self, item: Received) -> None:
+        """Say of a message of ``put`` that it will be offered if all goes well."""
+        outlet = self._outlets.get(item.queue)
+        if item.is_ours and outlet is not None:
+            outlet.announce(item)
+
     def offer(self, item: Received) -> None:
         """Begin on a message of ``put``, if it is ours."""
         if not item.is_ours:
@@ -97,6 +104,28 @@ class Messages:
     async def send(self, message: TaskMessage) -> None:
         """Put a message and begin on it if this process may."""
         self.offer(await self.put(message))
+
+    async def send_all(self, outbox: Sequence[TaskMessage]) -> None:
+        """Send the messages of a turn, side by side."""
+
+        async def send(message: TaskMessage) -> None:
+            await self.send(message)
+            if len(outbox) > 1:
+                crash_point("between two outbox messages")
+
+        await asyncio.gather(*(send(message) for message in outbox))
+
+    def send_ahead(self, outbox: Sequence[TaskMessage]) -> asyncio.Task[None]:
+        """Begin to send the messages of a turn that is not being written yet."""
+
+        async def send() -> None:
+            await self.send_all(outbox)
+            crash_point("after outbox, before the row of the turn before")
+
+        task = self._begin(send(), "outbox ahead")
+        # Whoever awaits it gets its exception; nobody may do so after a fault.
+        task.add_done_callback(lambda t: t.cancelled() or t.exception())
+        return task
 
     async def answer(self, item: Received, message: TaskMessage) -> None:
         """Send the answer to a work item and delete the item, in this order.
@@ -177,9 +206,14 @@ class Messages:
         One that is not deleted because of a crash comes again as a duplicate.
         """
         for item in items:
-            task = asyncio.create_task(self._delete(item), name=f"delete {item.queue}")
-            self._deletes.add(task)
-            task.add_done_callback(self._deletes.discard)
+            self._begin(self._delete(item), f"delete {item.queue}")
+
+    def _begin(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Begin what ``close`` waits for."""
+        task = asyncio.create_task(work, name=name)
+        self._on_their_way.add(task)
+        task.add_done_callback(self._on_their_way.discard)
+        return task
 
     async def _delete(self, item: Received) -> None:
         crash_point("before delete")
@@ -191,5 +225,5 @@ class Messages:
             self._handed.pop(item.message_id, None)
 
     async def close(self) -> None:
-        """Wait for deletes that are still on their way."""
-        await asyncio.gather(*self._deletes)
+        """Wait for deletes and messages that are still on their way."""
+        await asyncio.gather(*self._on_their_way, return_exceptions=True)

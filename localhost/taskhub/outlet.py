@@ -19,6 +19,9 @@ class Outlet(Protocol):
     def release(self, queue: str) -> None:
         """Give back a reserved place."""
 
+    def announce(self, item: Received) -> None:
+        """Hear of a message for which a place is kept, and which may soon begin."""
+
     def offer(self, item: Received) -> None:
         """Take a message that this process has put hidden, and so owns."""
 
