@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,11 @@ from benchmarks.figures import Figure
 from benchmarks.ground import fresh_ground
 from benchmarks.groups import GROUPS, Group
 from benchmarks.machine import ROOT, machine_facts
-from benchmarks.peer_runs import measure_peers
+from benchmarks.peer_runs import measure_peers, python_of_peers
 from benchmarks.processes import BenchmarkError
 from benchmarks.profiling import ENDINGS, LOADS, find_py_spy, profile
 from benchmarks.report import Results, json_of, text_of
+from benchmarks.rows import ROWS
 from localhost.errors import CannotStartError
 
 RESULTS = ROOT / "benchmarks" / "results"
@@ -55,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
         help="print a table of figures (default), or write flame graphs",
     )
     parser.add_argument(
-        "--full", action="store_true", help="measure the long groups too (12 minutes)"
+        "--full", action="store_true", help="measure the long groups too (10 minutes)"
     )
     parser.add_argument(
         "--only",
@@ -66,10 +68,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--peers",
-        nargs="?",
-        const=sys.executable,
+        type=Path,
         metavar="PYTHON",
-        help="measure durabletask and dbos too, as this Python has them",
+        help="measure durabletask and dbos as this Python has them [a venv of their own"
+        " that is made at the first run]",
+    )
+    parser.add_argument(
+        "--no-peers",
+        dest="with_peers",
+        action="store_false",
+        help="leave them out",
     )
     parser.add_argument(
         "--json",
@@ -88,34 +96,28 @@ def _parser() -> argparse.ArgumentParser:
 
 
 async def _measure(options: argparse.Namespace) -> int:
+    peers_python = None
+    if options.with_peers:
+        peers_python = options.peers or await python_of_peers(_say)
     machine = machine_facts()
-    figures: list[Figure] = []
-    failures: dict[str, str] = {}
-    details: dict[str, Any] = {}
-    for group in chosen(GROUPS, only=options.only, is_full=options.full):
-        began_s = time.monotonic()
-        try:
-            found, details[group.name] = await _run_group(group)
-            figures += found
-        except BenchmarkError as exc:
-            failures[group.name] = str(exc)
-        _say(f"{group.name:14}{time.monotonic() - began_s:6.1f} s")
-    if not figures:
-        raise BenchmarkError(f"no group gave a figure: {failures}")
-    peers = await measure_peers(options.peers, _say) if options.peers else []
+    run = Run()
+    await run.measure_all(chosen(GROUPS, only=options.only, is_full=options.full))
+    if not run.figures:
+        raise BenchmarkError(f"no group gave a figure: {run.failures}")
+    peers = await measure_peers(peers_python, _say) if peers_python else []
     results = Results(
         machine=machine,
-        unit_ms=statistics.median(figure.unit_ms for figure in figures),
-        figures=figures,
+        unit_ms=statistics.median(figure.unit_ms for figure in run.figures),
+        figures=sorted(run.figures, key=lambda figure: ROWS.index(figure.row)),
         peers=peers,
-        failures=failures,
-        details=details,
+        failures=run.failures,
+        details=run.details,
     )
     print(text_of(results))
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(json_of(results), indent=1), encoding="utf-8")
     _say(f"written: {options.json}")
-    return FAULT if failures else DONE
+    return FAULT if run.failures else DONE
 
 
 def chosen(
@@ -127,18 +129,51 @@ def chosen(
     return [group for group in groups if is_full or not group.is_long]
 
 
-async def _run_group(group: Group) -> tuple[list[Figure], dict[str, Any]]:
-    """Measure a group on a ground of its own, and the unit before and after."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        async with fresh_ground(Path(folder)) as ground:
-            await ground.measure_unit()
-            measured = await group.measure(ground)
-            await ground.measure_unit()
-    figures = [
-        Figure(row=row, value=value, unit_ms=ground.unit_ms)
-        for row, value in measured.values.items()
-    ]
-    return figures, {"unit_ms": ground.unit_samples_ms, **measured.details}
+@dataclass
+class Run:
+    """What the groups of one run have found; only one of them measures at a time."""
+
+    figures: list[Figure] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def measure_all(self, groups: Sequence[Group]) -> None:
+        """Measure one group after the other; what rests meanwhile begins first."""
+        resting = [asyncio.create_task(self.measure(g)) for g in groups if g.rests]
+        try:
+            await asyncio.sleep(0)  # they have the first turns
+            for group in groups:
+                if not group.rests:
+                    await self.measure(group)
+            await asyncio.gather(*resting)
+        finally:
+            for task in resting:
+                task.cancel()
+            await asyncio.gather(*resting, return_exceptions=True)
+
+    async def measure(self, group: Group) -> None:
+        """Measure a group on a ground of its own, and the unit before and after."""
+        async with self.turn:
+            began_s = time.monotonic()
+            try:
+                await self._measure_on_fresh_ground(group)
+            except BenchmarkError as exc:
+                self.failures[group.name] = str(exc)
+            _say(f"{group.name:14}{time.monotonic() - began_s:6.1f} s")
+
+    async def _measure_on_fresh_ground(self, group: Group) -> None:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            async with fresh_ground(Path(folder), turn=self.turn) as ground:
+                await ground.measure_unit()
+                measured = await group.measure(ground)
+                await ground.measure_unit()
+        self.figures += [
+            Figure(row=row, value=value, unit_ms=ground.unit_ms)
+            for row, value in measured.values.items()
+        ]
+        units_ms = {"unit_ms": ground.unit_samples_ms}
+        self.details[group.name] = {**units_ms, **measured.details}
 
 
 async def _profile(form: str) -> int:

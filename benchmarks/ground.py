@@ -52,11 +52,15 @@ class Host:
 
 @dataclass(frozen=True, kw_only=True)
 class Ground:
-    """One Azurite, the folder for logs, and what ``send_message`` takes on it."""
+    """One Azurite, the folder for logs, and what ``send_message`` takes on it.
+
+    Whoever measures has the ``turn``; nothing else is measured then.
+    """
 
     folder: Path
     azurite: Process
     ports: Mapping[str, int]
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     unit_samples_ms: list[float] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -64,6 +68,14 @@ class Ground:
     def unit_ms(self) -> float:
         """The median of the samples so far."""
         return statistics.median(self.unit_samples_ms)
+
+    async def rest(self, seconds: float) -> None:
+        """Let others measure for so long, or until they are done with what they do."""
+        self.turn.release()
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            await self.turn.acquire()
 
     async def measure_unit(self) -> None:
         """Send messages one after the other; their median is one more sample.
@@ -118,9 +130,10 @@ class Ground:
 
 @asynccontextmanager
 async def fresh_ground(
-    folder: Path, *, in_memory: bool = True
+    folder: Path, *, in_memory: bool = True, turn: asyncio.Lock | None = None
 ) -> AsyncIterator[Ground]:
     """Start an Azurite on free ports; it keeps everything in memory or the folder."""
+    turn = turn or asyncio.Lock()
     ports = dict(zip(SERVICES, free_ports(len(SERVICES)), strict=True))
     node = find_node(os.environ, wheel=node_of_wheel())
     place = ["--inMemoryPersistence"] if in_memory else ["--location", str(folder)]
@@ -136,7 +149,7 @@ async def fresh_ground(
             if time.monotonic() > until_s:
                 raise BenchmarkError(f"Azurite does not listen:\n{process.tail()}")
             await asyncio.sleep(POLL_S)
-        yield Ground(folder=folder, azurite=process, ports=ports)
+        yield Ground(folder=folder, azurite=process, ports=ports, turn=turn)
 
 
 def connection(ports: Mapping[str, int]) -> str:

@@ -15,7 +15,7 @@ from benchmarks.counting import count_chain_requests
 from benchmarks.figures import Row, percentile, step_ms
 from benchmarks.ground import PATTERNS, QUICKSTART, Ground, Host
 from benchmarks.processes import BenchmarkError
-from benchmarks.user import Finished, User, user_of
+from benchmarks.user import CONNECTIONS, Finished, User, user_of
 
 CHAIN = "HelloOrchestrator"
 CHAIN_OUTPUT = ["Hello Tokyo!", "Hello Seattle!", "Hello London!"]
@@ -24,6 +24,7 @@ LONG_CHAINS = 5_000
 STARTS = 3
 STEPS = 500
 EVENTS = 50
+ENTITY, SIGNALS = "Counter/all", 500
 IDLE_S = 60.0
 
 
@@ -37,11 +38,15 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Rows that are measured together; ``is_long`` ones only by ``--full``."""
+    """Rows that are measured together; ``is_long`` ones only by ``--full``.
+
+    One that ``rests`` lets others measure meanwhile, see ``Ground.rest``.
+    """
 
     name: str
     measure: Callable[[Ground], Awaitable[Measured]]
     is_long: bool = False
+    rests: bool = False
 
 
 async def measure_start(ground: Ground) -> Measured:
@@ -147,18 +152,44 @@ async def measure_event(ground: Ground) -> Measured:
     )
 
 
+async def measure_entity(ground: Ground) -> Measured:
+    """Signal one entity over 8 connections, then read it until it has taken all."""
+    async with ground.host(PATTERNS) as host, user_of(host.url) as user:
+        one = await user.start("FanOut", 1)  # its links lead to the hub
+        await user.until(one, "Completed")
+        numbers = iter(range(SIGNALS))
+
+        async def work() -> None:
+            for _ in numbers:
+                await user.signal(one, ENTITY, 1)
+
+        began_s = time.perf_counter()
+        await asyncio.gather(*(work() for _ in range(CONNECTIONS)))
+        signaled_s = time.perf_counter()
+        await user.until_state(one, ENTITY, SIGNALS)
+        ended_s = time.perf_counter()
+    return Measured(
+        values={rows.ENTITY: (ended_s - began_s) * 1000},
+        details={"signals_ms": (signaled_s - began_s) * 1000},
+    )
+
+
 async def measure_idle(ground: Ground) -> Measured:
     """Run a chain after the host had nothing to do for a minute."""
     async with ground.host(QUICKSTART) as host, user_of(host.url) as user:
         for _ in range(10):
             await _chain(user)
-        began_s = host.process.cpu_s
-        await asyncio.sleep(IDLE_S)
-        idle_cpu_s = host.process.cpu_s - began_s
+        before_s, began_s = host.process.cpu_s, time.monotonic()
+        await ground.rest(IDLE_S)
+        idle_s = time.monotonic() - began_s
+        idle_cpu_s = host.process.cpu_s - before_s
         finished = await _chain(user)
     return Measured(
         values={rows.IDLE: finished.total_ms},
-        details={"host_cpu_percent_while_idle": idle_cpu_s / IDLE_S * 100},
+        details={
+            "idle_s": idle_s,
+            "host_cpu_percent_while_idle": idle_cpu_s / idle_s * 100,
+        },
     )
 
 
@@ -246,6 +277,7 @@ GROUPS = (
     *_fan_outs(rows.FAN_OUTS),
     Group(name="sequence", measure=measure_sequence),
     Group(name="event", measure=measure_event),
+    Group(name="entity", measure=measure_entity),
     Group(name="idle", measure=measure_idle, is_long=True),
     Group(name="long", measure=measure_long, is_long=True),
     Group(

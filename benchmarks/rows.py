@@ -56,6 +56,7 @@ STEP_GROWTH = Row(
     name="sequence of 500: step 500 against step 10", kind=Kind.RATIO, aim=at_most(2)
 )
 EVENT = Row(name="event: raise to Completed, p50")
+ENTITY = Row(name="entity: 500 signals, until a read shows them all")
 IDLE = Row(name="chain of three after 60 s idle", real_host=100, aim=units(15))
 LONG_RATE = Row(name="5,000 chains", kind=Kind.RATE)
 LONG_MEMORY = Row(
@@ -87,4 +88,34 @@ FEW_MEMORY = Row(name="memory of a host after 500 chains", kind=Kind.MEMORY)
 MANY_MEMORY = Row(name="memory of that host after 5,000 chains", kind=Kind.MEMORY)
 GROWTH = Row(
     name="memory after 5,000 chains against 500", kind=Kind.RATIO, target=at_most(1.1)
+)
+
+# In the order of the table.
+ROWS = (
+    START,
+    FIRST,
+    ACCEPT,
+    CHAIN_P50,
+    CHAIN_P95,
+    IDLE,
+    REQUESTS,
+    *BURSTS.values(),
+    *FAN_OUTS.values(),
+    EARLY_STEP,
+    LATE_STEP,
+    STEP_GROWTH,
+    EVENT,
+    ENTITY,
+    CHAIN_MEMORY,
+    LONG_MEMORY,
+    LONG_RATE,
+    AZURITE_MEMORY,
+    FULL_START,
+    FULL_CHAIN,
+    FULL_STATUS,
+    FULL_LIST,
+    FULL_PURGE,
+    FEW_MEMORY,
+    MANY_MEMORY,
+    GROWTH,
 )

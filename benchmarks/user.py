@@ -94,6 +94,25 @@ class User:
             if answer.status != 202:
                 raise BenchmarkError(f"an event was answered {answer.status}, not 202")
 
+    async def signal(self, one: Started, entity: str, input_: object) -> None:
+        """Add to an entity (``name/key``) of the hub that ``one`` is of."""
+        async with self._session.post(_entity_url(one, entity, "add"), json=input_) as (
+            answer
+        ):
+            if answer.status != 202:
+                raise BenchmarkError(f"a signal was answered {answer.status}, not 202")
+
+    async def until_state(self, one: Started, entity: str, wanted: object) -> None:
+        """Read an entity every 5 ms until it has a state."""
+        url, state = _entity_url(one, entity), None
+        until_s = time.monotonic() + INSTANCE_LIMIT_S
+        while state != wanted:
+            if time.monotonic() > until_s:
+                raise BenchmarkError(f"{entity} is {state}, not {wanted}")
+            await asyncio.sleep(POLL_S)
+            async with self._session.get(url) as answer:
+                state = await answer.json() if answer.status == 200 else None
+
     async def start_many(self, name: str, count: int) -> list[Started]:
         """Start instances over all connections, each as fast as it is answered."""
         numbers = iter(range(count))
@@ -151,3 +170,9 @@ def _list_url(one: Started) -> str:
     """The URL of the list, from the URL of one of its instances."""
     path, _, query = one.links["statusQueryGetUri"].partition("?")
     return f"{path.rpartition('/')[0]}?{query}"
+
+
+def _entity_url(one: Started, entity: str, operation: str = "") -> str:
+    path, _, query = one.links["statusQueryGetUri"].partition("?")
+    base = path.partition("/instances/")[0]
+    return f"{base}/entities/{entity}?{query}{operation and f'&op={operation}'}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
-from functools import partial
 from typing import Any
 
 from localhost.durable.execution import Rules
@@ -52,6 +51,7 @@ class Orchestrations:
             invoke=invoke, rules=rules, now=now, http_sleep_ms=http_sleep_ms
         )
         self._committing: dict[str, InHand] = {}
+        self._in_history: dict[str, InHand] = {}  # of these, whose row is yet to come
         self._ahead: dict[str, Ahead] = {}
         self._in_hand: OrderedDict[str, InHand] = OrderedDict()
 
@@ -186,13 +186,20 @@ class Orchestrations:
         if ahead is None:
             return None
         self._ahead[instance_id] = ahead
+        ahead.decided.add_done_callback(lambda _: self._send_ahead(instance_id))
         return self._turns.decide_ahead(instance_id, ahead)
 
     def _send_ahead(self, instance_id: str) -> None:
-        """Begin to send the messages of the next turn, if it is decided already."""
+        """Begin to send the messages of the next turn while a row is being written.
+
+        Not before the history of the last turn is written and the next one decided,
+        whichever comes later.
+        """
         ahead = self._ahead.get(instance_id)
-        decided = ahead.result() if ahead is not None else None
-        if ahead is not None and decided is not None:
+        if ahead is None or ahead.in_hand is not self._in_history.get(instance_id):
+            return
+        decided = ahead.result()
+        if decided is not None and decided.turn.outbox:
             ahead.sending = self._hub.send_ahead(decided.turn.outbox)
 
     async def _turn(
@@ -266,13 +273,17 @@ class Orchestrations:
             received=received,
             applied=in_hand.applied,
         )
+
+        def follow() -> None:
+            self._in_history[instance_id] = in_hand
+            self._send_ahead(instance_id)
+
         self._committing[instance_id] = in_hand
         try:
-            in_hand.etag = await self._hub.commit(
-                checkpoint, follow=partial(self._send_ahead, instance_id)
-            )
+            in_hand.etag = await self._hub.commit(checkpoint, follow=follow)
         finally:
             del self._committing[instance_id]
+            self._in_history.pop(instance_id, None)
         self._keep(instance_id, in_hand, is_over=turn.finished is not None)
 
     def _keep(self, instance_id: str, in_hand: InHand, *, is_over: bool) -> None:

@@ -63,14 +63,18 @@ class Instances:
     async def recall(
         self, instance_id: str, *, with_input: bool = True
     ) -> Instance | None:
-        """Return one instance as this process has just written it, or else ``read`` it.
+        """Return one instance as it was a moment ago, or else ``read`` it.
 
         For instances that nobody else works on. It has no ETag: nothing is to be
         decided by it.
         """
-        row = self._recent.get(rows.key_of(instance_id))
+        key = rows.key_of(instance_id)
+        row, since = self._recent.get(key), self._recent.writes
         if row is None:
-            return await self.read(instance_id, with_input=with_input)
+            row = await self._table.get(key, "")
+            if row is None:
+                return None
+            self._recent.note_read(key, row, since=since)
         return await self._instance_of(row, with_input, with_output=True)
 
     async def peek(self, instance_id: str) -> Instance | None:
@@ -86,13 +90,13 @@ class Instances:
         was first may be our own first try, whose answer was lost: that is no other.
         """
         key = rows.key_of(instance_id)
-        self._recent.take(key)
         try:
             if over is None:
                 await self._table.insert(key, "", row)
             else:
                 await self._table.put(key, "", row, if_match=over.etag)
         except (ConflictError, PreconditionError):
+            self._recent.forget(key)
             found = await self._table.get(key, "")
             if found is None or found.get("ExecutionId") != row["ExecutionId"]:
                 raise
@@ -102,14 +106,12 @@ class Instances:
         """Merge columns into an instance's row, which is made when missing."""
         row = rows.row_of_change(change)
         key = rows.key_of(instance_id)
-        before = self._recent.get(key)
         try:
             await self._table.put(key, "", row, if_match=None, merge=True)
         except BaseException:
-            self._recent.take(key)  # who knows what is written
+            self._recent.forget(key)  # who knows what is written
             raise
-        if before is not None:
-            self._recent.note(key, {**before, **row})
+        self._recent.merge(key, row)
 
     async def set_pending(self, rewound: Instance, now: str) -> None:
         """Let the row of a rewound instance say that it is to run again.
@@ -122,16 +124,20 @@ class Instances:
             "LastUpdatedTime@odata.type": "Edm.DateTime",
         }
         key = rows.key_of(rewound.instance_id)
-        self._recent.take(key)
         try:
             await self._table.put(key, "", row, if_match=rewound.etag, merge=True)
         except (PreconditionError, NotFoundError):
             pass
+        finally:
+            self._recent.forget(key)
 
     async def delete(self, instance_id: str) -> bool:
         """Delete an instance's row; False when there was none."""
-        self._recent.take(rows.key_of(instance_id))
-        return await self._table.delete(rows.key_of(instance_id), "")
+        key = rows.key_of(instance_id)
+        try:
+            return await self._table.delete(key, "")
+        finally:
+            self._recent.forget(key)
 
     async def list(
         self, wanted: Filter, *, with_input: bool = True, with_output: bool = True

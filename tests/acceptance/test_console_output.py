@@ -114,7 +114,7 @@ def test_a_401_says_why_and_what_to_do(session: Session) -> None:
         " '&'."
     )
 
-    assert [expected] == [line for line in session.log_lines() if "401" in line]
+    assert [expected] == [line for line in session.log_lines() if ": 401 " in line]
 
 
 def test_the_end_is_the_last_that_it_says(session: Session) -> None:

@@ -96,6 +96,8 @@ SCENARIOS = [
     *at("between two outbox messages", (13, fan_out), (2, children)),
     *at("after outbox", (1, entities), (3, children), (2, eternal)),
     *at("after outbox", (3, custom_status)),
+    *at("after outbox, before the row of the turn before", (1, chain)),
+    *at("after outbox, before the row of the turn before", (2, custom_status)),
     *at("after history", (2, chain), (4, chain), (2, entities), (3, events)),
     *at("after history", (2, terminated)),
     *at("after history", (2, suspended), (4, events), (3, custom_status)),

@@ -164,12 +164,13 @@ def test_group_that_failed_is_told_at_the_end() -> None:
 
 
 def test_peers_have_a_table_of_their_own() -> None:
-    """Peers are told in the same units."""
+    """Peers are told in the same units, and against what we need."""
     peer = Peer(name="other", p50_ms=30.0, p95_ms=60.0, burst_per_s=50.0)
-    text = text_of(Results(machine={"a": "b"}, unit_ms=2.0, peers=[peer]))
+    ours = [figure(rows.CHAIN_P50, 15.0), figure(rows.BURSTS[500], 25.0)]
+    text = text_of(Results(machine={"a": "b"}, unit_ms=2.0, figures=ours, peers=[peer]))
     [line] = [line for line in text.splitlines() if line.startswith("other")]
 
-    assert line.split() == ["other", "30", "ms", "60", "ms", "15", "50", "/s", "100"]
+    assert " ".join(line.split()) == "other 30 ms 60 ms 15 2 × 50 /s 100 0.5 ×"
 
 
 def test_results_are_plain_json() -> None:

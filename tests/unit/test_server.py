@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from aiohttp.test_utils import make_mocked_request
 from yarl import URL
 
 from localhost.errors import CannotStartError
-from localhost.web.ports import port_holder
+from localhost.web.ports import open_sockets, port_holder
 from localhost.web.requests import raw_target
 from localhost.web.server import Cors, Server, status_of
 
@@ -267,15 +268,27 @@ async def test_both_loopbacks_are_listened_on(session: ClientSession) -> None:
 
 @pytest.fixture(name="taken_port", params=["127.0.0.1", "::1"])
 def _taken_port(request: pytest.FixtureRequest) -> Iterator[int]:
-    """A port that this process holds on one half of loopback only."""
+    """A port that this process holds on one half of loopback only.
+
+    Not one that the system chooses: it might have given the other half to somebody.
+    """
     host: str = request.param
     if ":" in host and not HAS_IPV6:
         pytest.skip("this machine has no ::1")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as holder:
-        holder.bind((host, 0))
-        holder.listen()
-        yield holder.getsockname()[1]
+    port, sockets = _free_on_both_halves()
+    for one in sockets:
+        if one.getsockname()[0] != host:
+            one.close()
+    yield port
+    for one in sockets:
+        one.close()
+
+
+def _free_on_both_halves() -> tuple[int, list[socket.socket]]:
+    for port in random.sample(range(20_000, 30_000), 100):
+        with suppress(CannotStartError):
+            return port, open_sockets("127.0.0.1", port)
+    pytest.fail("no port is free on both halves of loopback")
 
 
 async def test_taken_port_says_who_and_what_to_do(taken_port: int) -> None:
