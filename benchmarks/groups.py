@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from benchmarks import rows, sizes
+from benchmarks.bare import bare_fan_out_ms
 from benchmarks.counting import count_chain_requests
 from benchmarks.figures import Row, percentile, step_ms
 from benchmarks.ground import PATTERNS, QUICKSTART, Ground, Host
@@ -20,9 +21,9 @@ from benchmarks.user import CONNECTIONS, Finished, User, user_of
 CHAIN = "HelloOrchestrator"
 CHAIN_OUTPUT = ["Hello Tokyo!", "Hello Seattle!", "Hello London!"]
 CHAINS = 200
-LONG_CHAINS = 5_000
 STARTS = 3
 STEPS = 500
+BARE_FAN_OUT = 1_000
 EVENTS = 50
 ENTITY, SIGNALS = "Counter/all", 500
 IDLE_S = 60.0
@@ -104,8 +105,11 @@ async def measure_burst(ground: Ground, *, count: int, row: Row) -> Measured:
     async with ground.host(QUICKSTART) as host:
         rate_per_s, cpu_ms = await _burst(host, count)
         memory_mb = host.process.memory_mb
+    values = {row: rate_per_s}
+    if count == max(rows.BURSTS):
+        values[rows.BURST_MEMORY] = memory_mb
     return Measured(
-        values={row: rate_per_s},
+        values=values,
         details={"cpu_ms_per_instance": cpu_ms / count, "memory_mb": memory_mb},
     )
 
@@ -115,7 +119,11 @@ async def measure_fan_out(ground: Ground, *, count: int, row: Row) -> Measured:
     async with ground.host(PATTERNS) as host, user_of(host.url) as user:
         finished = await user.run("FanOut", count)
     _must_equal(sum(range(count)), finished.output)
-    return Measured(values={row: finished.total_ms})
+    values = {row: finished.total_ms}
+    if count == BARE_FAN_OUT:
+        bare_ms = await bare_fan_out_ms(ground, count)
+        values[rows.BARE_FAN_OUT] = finished.total_ms / bare_ms
+    return Measured(values=values)
 
 
 async def measure_sequence(ground: Ground) -> Measured:
@@ -193,25 +201,6 @@ async def measure_idle(ground: Ground) -> Measured:
     )
 
 
-async def measure_long(ground: Ground) -> Measured:
-    """Run thousands of chains over 8 connections, and weigh the host afterwards."""
-    async with ground.host(QUICKSTART) as host, user_of(host.url) as user:
-        numbers = iter(range(LONG_CHAINS))
-
-        async def work() -> None:
-            for _ in numbers:
-                await _chain(user)
-
-        began_s = time.perf_counter()
-        await asyncio.gather(*(work() for _ in range(8)))
-        rate_per_s = LONG_CHAINS / (time.perf_counter() - began_s)
-        memory_mb = host.process.memory_mb
-    return Measured(
-        values={rows.LONG_RATE: rate_per_s, rows.LONG_MEMORY: memory_mb},
-        details={"azurite_memory_mb": ground.azurite.memory_mb},
-    )
-
-
 async def measure_sizes(
     ground: Ground, *, measure: Callable[[Ground], Awaitable[sizes.Figures]]
 ) -> Measured:
@@ -252,7 +241,6 @@ def _bursts(counts: Iterable[int]) -> list[Group]:
         Group(
             name=f"burst-{count}",
             measure=partial(measure_burst, count=count, row=rows.BURSTS[count]),
-            is_long=count > 500,
         )
         for count in counts
     ]
@@ -278,8 +266,7 @@ GROUPS = (
     Group(name="sequence", measure=measure_sequence),
     Group(name="event", measure=measure_event),
     Group(name="entity", measure=measure_entity),
-    Group(name="idle", measure=measure_idle, is_long=True),
-    Group(name="long", measure=measure_long, is_long=True),
+    Group(name="idle", measure=measure_idle, rests=True),
     Group(
         name="full-hub",
         measure=partial(measure_sizes, measure=sizes.measure_full_hub),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -95,10 +96,12 @@ class User:
                 raise BenchmarkError(f"an event was answered {answer.status}, not 202")
 
     async def signal(self, one: Started, entity: str, input_: object) -> None:
-        """Add to an entity (``name/key``) of the hub that ``one`` is of."""
-        async with self._session.post(_entity_url(one, entity, "add"), json=input_) as (
-            answer
-        ):
+        """Add to an entity (``name/key``) of the hub that ``one`` is of.
+
+        The input is JSON in a JSON text, as the SDK's client sends it.
+        """
+        url = _entity_url(one, entity, "add")
+        async with self._session.post(url, json=json.dumps(input_)) as answer:
             if answer.status != 202:
                 raise BenchmarkError(f"a signal was answered {answer.status}, not 202")
 

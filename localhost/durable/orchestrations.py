@@ -198,6 +198,8 @@ class Orchestrations:
         ahead = self._ahead.get(instance_id)
         if ahead is None or ahead.in_hand is not self._in_history.get(instance_id):
             return
+        if ahead.sending is not None:
+            return
         decided = ahead.result()
         if decided is not None and decided.turn.outbox:
             ahead.sending = self._hub.send_ahead(decided.turn.outbox)

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 LARGEST_BATCH = 32
 LONGEST_RETRY_S = 60
 WAIT_PAUSE_S = 2  # of what waits for another message and leaves its place to others
+ROOM_PAUSE_S = 0.01  # asking for many messages takes no longer than for one
 LONGEST_WAIT_S = 60.0  # in memory, for a message that another one must come before
 LONGEST_EARLY_S = 10.0  # before a message is due; else it goes back until then
 
@@ -186,6 +187,9 @@ class Pump:
             if room < self._least_room():
                 await self._wait_for_room()
                 continue
+            if room < self._slots // 2:
+                await asyncio.sleep(ROOM_PAUSE_S)
+                room = self._capacity() - self._in_hand()
             items = await self._receive(poll, min(LARGEST_BATCH, room))
             for item in items:
                 self._take(item)

@@ -95,6 +95,7 @@ class Engine:
     hub: Hub
     orchestrations: Orchestrations
     calls: list[int]
+    may_return: asyncio.Event
     receive: Receive
     event: Event
 
@@ -149,11 +150,14 @@ def _receive() -> Receive:
 @pytest.fixture(name="engine")
 async def _engine(event: Event, receive: Receive) -> Engine:
     """The function asks for one activity more with each answer."""
-    hub, calls = Hub(), []
+    hub, calls, may_return = Hub(), [], asyncio.Event()
+    may_return.set()
 
     async def invoke(name: str, body: str, instance_id: str) -> Outcome:
         answers = body.count('"EventType":5,')
         calls.append(answers)
+        hub.noted.set()
+        await may_return.wait()
         state = {
             "isDone": answers == len(CITIES),
             "actions": [actions(answers + 1)],
@@ -168,7 +172,7 @@ async def _engine(event: Event, receive: Receive) -> Engine:
         now=Clock().now,
         http_sleep_ms=1,
     )
-    return Engine(hub, orchestrations, calls, receive, event)
+    return Engine(hub, orchestrations, calls, may_return, receive, event)
 
 
 @pytest.fixture(name="start")
@@ -236,6 +240,23 @@ async def test_what_is_decided_late_is_sent_while_the_row_is_written(
     assert "row" not in engine.hub.done
 
     first.cancel()
+
+
+async def test_what_is_decided_in_that_moment_is_sent_once(
+    engine: Engine, start: Received
+) -> None:
+    """The history is written in the same step of the loop."""
+    first = await begun(engine, start)
+    engine.may_return.clear()
+    ahead = asyncio.create_task(engine.foresee(engine.answer(0)))
+    await engine.until(lambda: engine.calls == [0, 1])
+    engine.may_return.set()
+    engine.hub.before_history.set()
+    await ahead
+    engine.hub.before_row.set()
+    await first
+
+    assert 2 == engine.hub.done.count("send TaskScheduled")
 
 
 async def test_a_turn_that_was_not_written_has_no_next_one(
