@@ -77,7 +77,7 @@ class Ground:
         finally:
             await self.turn.acquire()
 
-    async def measure_unit(self) -> None:
+    async def measure_unit(self, sends: int = UNIT_SENDS) -> None:
         """Send messages one after the other; their median is one more sample.
 
         The first messages to a new Azurite go before the first sample: Node has not
@@ -88,7 +88,7 @@ class Ground:
             queue = await service.create_queue(f"unit-{next(self._numbers)}")
             if not self.unit_samples_ms:
                 await _times_to_send_ms(queue, COLD_SENDS)
-            times_ms = await _times_to_send_ms(queue, UNIT_SENDS)
+            times_ms = await _times_to_send_ms(queue, sends)
             await queue.delete_queue()
         self.unit_samples_ms.append(statistics.median(times_ms))
 
