@@ -16,6 +16,7 @@ from benchmarks.counting import count_chain_requests
 from benchmarks.figures import Row, percentile, step_ms
 from benchmarks.ground import PATTERNS, QUICKSTART, Ground, Host
 from benchmarks.processes import BenchmarkError
+from benchmarks.replays import replay_ms
 from benchmarks.user import CONNECTIONS, Finished, User, user_of
 
 CHAIN = "HelloOrchestrator"
@@ -137,13 +138,15 @@ async def measure_sequence(ground: Ground) -> Measured:
     _must_equal(STEPS, len(finished.output))
     early_ms = step_ms(finished.output, 2, 20)
     late_ms = step_ms(finished.output, STEPS - 20, STEPS)
+    replays_ms = {step: replay_ms(step, steps=STEPS) for step in (10, STEPS)}
     return Measured(
         values={
             rows.EARLY_STEP: early_ms,
             rows.LATE_STEP: late_ms,
             rows.STEP_GROWTH: late_ms / early_ms,
+            rows.REPLAY_GROWTH: replays_ms[STEPS] / early_ms,
         },
-        details={"total_ms": finished.total_ms},
+        details={"total_ms": finished.total_ms, "replays_ms": replays_ms},
     )
 
 

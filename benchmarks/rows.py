@@ -56,6 +56,9 @@ LATE_STEP = Row(name="sequence of 500: a step around step 500")
 STEP_GROWTH = Row(
     name="sequence of 500: step 500 against step 10", kind=Kind.RATIO, aim=at_most(2)
 )
+REPLAY_GROWTH = Row(
+    name="replay by the SDK alone at step 500, in steps around step 10", kind=Kind.RATIO
+)
 EVENT = Row(name="event: raise to Completed, p50")
 ENTITY = Row(name="entity: 500 signals, until a read shows them all")
 IDLE = Row(name="chain of three after 60 s idle", real_host=100, aim=units(15))
@@ -110,6 +113,7 @@ ROWS = (
     EARLY_STEP,
     LATE_STEP,
     STEP_GROWTH,
+    REPLAY_GROWTH,
     EVENT,
     ENTITY,
     CHAIN_MEMORY,

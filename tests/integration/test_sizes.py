@@ -34,6 +34,7 @@ pytestmark = pytest.mark.timeout(60)
 
 EXECUTION = "0123456789abcdef0123456789abcdef"
 FINISHED = 30
+COUNTED_CHAINS = 20
 LARGE = "ß" * 60_000
 
 
@@ -245,13 +246,18 @@ def kind_of(what: str, hub: str) -> str:
 async def test_a_chain_costs_thirteen_requests_and_two_for_its_start(
     watched: Hosted, proxy: Proxy
 ) -> None:
-    """One for each message, history and row that there must be, and none beside."""
+    """One for each message, history and row that there must be, and none beside.
+
+    Counted over some chains: one too many may be a matter of luck.
+    """
     await run(watched, "HelloOrchestrator", "warm")
     await eventually(lambda: sum("DELETE" in what for what in proxy.seen) >= 4)
     proxy.seen.clear()
 
-    assert "Completed" == await run(watched, "HelloOrchestrator", "counted")
-    expected = {
+    for number in range(COUNTED_CHAINS):
+        status = await run(watched, "HelloOrchestrator", f"counted-{number}")
+        assert "Completed" == status
+    of_each = {
         "POST control": 1,
         "POST instances": 1,
         "POST workitems": 3,
@@ -260,6 +266,7 @@ async def test_a_chain_costs_thirteen_requests_and_two_for_its_start(
         "DELETE workitems": 3,
         "DELETE control": 1,
     }
+    expected = {kind: n * COUNTED_CHAINS for kind, n in of_each.items()}
 
     def written() -> dict[str, int]:
         asked = [what for what in proxy.seen if "Partitions" not in what]
@@ -268,7 +275,7 @@ async def test_a_chain_costs_thirteen_requests_and_two_for_its_start(
 
     await eventually(lambda: sum(written().values()) >= sum(expected.values()))
     assert expected == written()
-    assert sum(expected.values()) == 15
+    assert sum(of_each.values()) == 15
 
 
 async def test_a_status_of_an_instance_that_runs_here_reads_nothing_for_a_second(
