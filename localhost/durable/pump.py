@@ -146,7 +146,8 @@ class Pump:
     def announce(self, item: Received) -> None:
         """See ``Outlet``."""
         key = self._key(item)
-        if self._running < self._slots and key not in self._lanes:
+        is_free = self._running < self._slots and key not in self._lanes
+        if is_free and self._is_taking and self._group is not None:
             self._look_ahead(key, [item])
 
     def offer(self, item: Received) -> None:

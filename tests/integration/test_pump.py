@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 
@@ -52,6 +53,7 @@ class Work:
         self.most_running = 0
         self.faults: list[Exception] = []
         self.must_wait: set[str] = set()
+        self.foreseen: list[tuple[str, list[str]]] = []
 
     def block(self, key: str) -> None:
         """Let the work on a key not end before ``release``."""
@@ -78,6 +80,15 @@ class Work:
         self._hub.complete(item for item in items if item not in waiting)
         self.ended += [data_of(item) for item in items if item not in waiting]
         return waiting
+
+    def foresee(self, key: str, items: Sequence[Received]) -> Coroutine[Any, Any, None]:
+        """What the pump calls with what comes for a key in work."""
+        shown = [data_of(item) for item in items]
+
+        async def note() -> None:
+            self.foreseen.append((key, shown))
+
+        return note()
 
     async def _gate(self, key: str) -> None:
         gate = self._gates.get(key)
@@ -158,6 +169,7 @@ async def make(one_queue: TaskHub) -> AsyncIterator[Make]:
             buffer=buffer,
             longest_pause_s=longest_pause_s,
             drain_limit_s=drain_limit_s,
+            foresee=work.foresee,
         )
         made.append(Running(one_queue, work, pump))
         return made[-1]
@@ -197,6 +209,49 @@ async def test_messages_of_a_key_wait_for_the_one_in_work(make: Make) -> None:
     await eventually(lambda: len(running.work.ended) == 3)
 
     assert [("a", quoted("1")), ("a", quoted("2", "3"))] == running.work.batches
+
+
+async def test_what_comes_for_a_key_in_work_is_shown_before_its_turn(
+    make: Make,
+) -> None:
+    """Something about it can be done already."""
+    running = make()
+    running.work.block("a")
+    running.start()
+    await running.send("a", "1")
+    await eventually(lambda: running.work.running)
+    await running.send("a", "2", "3")
+    await eventually(lambda: len(running.work.foreseen) == 2)
+
+    assert [("a", quoted("2")), ("a", quoted("2", "3"))] == running.work.foreseen
+
+
+async def test_what_is_announced_is_shown_if_it_can_begin(make: Make) -> None:
+    """It is offered a moment later."""
+    running = make(slots=1)
+    running.start()
+    item = await running.hub.put(raised("a", "1"))
+    running.hub.announce(item)
+    await eventually(lambda: running.work.foreseen)
+    running.work.block("a")
+    running.hub.offer(item)
+    await eventually(lambda: running.work.running)
+    running.hub.announce(await running.hub.put(raised("b", "2")))
+    running.work.release("a")
+    await eventually(lambda: running.work.ended)
+
+    assert [("a", quoted("1"))] == running.work.foreseen
+
+
+async def test_nothing_is_announced_to_a_pump_that_does_not_run(make: Make) -> None:
+    """It begins with the message when it does."""
+    running = make()
+    running.pump.listen(running.queue)
+    item = await running.hub.put(raised("a", "1"))
+    running.hub.announce(item)
+
+    assert item.is_ours
+    assert [] == running.work.foreseen
 
 
 async def test_keys_are_worked_on_side_by_side(make: Make) -> None:
