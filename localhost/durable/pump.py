@@ -17,18 +17,17 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from localhost.compat import TaskGroup, timeout
+from localhost.compat import TaskGroup
 from localhost.durable.held import RENEWAL_PASS_S, Held
-from localhost.durable.polling import SHORTEST_PAUSE_S, Poll
-from localhost.errors import StorageError, UnavailableError
+from localhost.durable.polling import Poll, Poller
+from localhost.durable.room import Room
+from localhost.errors import StorageError
 from localhost.taskhub.hub import Received, TaskHub
 
 log = logging.getLogger(__name__)
 
-LARGEST_BATCH = 32
 LONGEST_RETRY_S = 60
 WAIT_PAUSE_S = 2  # of what waits for another message and leaves its place to others
-ROOM_PAUSE_S = 0.01  # asking for many messages takes no longer than for one
 LONGEST_WAIT_S = 60.0  # in memory, for a message that another one must come before
 LONGEST_EARLY_S = 10.0  # before a message is due; else it goes back until then
 
@@ -80,20 +79,24 @@ class Pump:
         self._process = process
         self._foresee = foresee
         self._slots = slots
-        self._buffer = buffer
-        self._longest_pause_s = longest_pause_s
         self._drain_limit_s = drain_limit_s
         self._working: set[asyncio.Task[None]] = set()
         self._lanes: dict[str, Lane] = {}
         self._ready: deque[Lane] = deque()
         self._held = Held(hub)
+        self._room = Room(self._held, slots=slots, buffer=buffer)
+        self._poller = Poller(
+            hub,
+            name=name,
+            room=self._room,
+            take=self._take,
+            longest_pause_s=longest_pause_s,
+        )
         self._running = 0
-        self._reserved = 0
         self._polls: dict[str, Poll] = {}
         self._group: TaskGroup | None = None
         self._is_taking = True
         self.drained = asyncio.Event()
-        self._room = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set, then finish what runs and give back the rest."""
@@ -134,14 +137,11 @@ class Pump:
 
     def reserve(self, queue: str) -> bool:
         """See ``Outlet``: only what can start now is put hidden and ours."""
-        if not self._is_taking or self._in_hand() >= self._capacity():
-            return False
-        self._reserved += 1
-        return True
+        return self._is_taking and self._room.reserve()
 
     def release(self, queue: str) -> None:
         """See ``Outlet``."""
-        self._reserved -= 1
+        self._room.release()
 
     def announce(self, item: Received) -> None:
         """See ``Outlet``."""
@@ -152,7 +152,7 @@ class Pump:
 
     def offer(self, item: Received) -> None:
         """See ``Outlet``."""
-        self._reserved -= 1
+        self._room.release()
         self._take(item)
 
     def hand_over(self, item: Received) -> None:
@@ -167,58 +167,8 @@ class Pump:
 
     # Taking messages
 
-    def _capacity(self) -> int:
-        return max(self._buffer, self._slots)
-
-    def _least_room(self) -> int:
-        """For how many messages a queue is asked: for some, unless each has a slot."""
-        return max(1, (self._capacity() - self._slots) // 2)
-
-    def _in_hand(self) -> int:
-        return len(self._held) + self._reserved
-
     def _start_polling(self, poll: Poll) -> None:
-        assert self._group is not None
-        self._group.create_task(self._poll(poll), name=f"{self._name} {poll.queue}")
-
-    async def _poll(self, poll: Poll) -> None:
-        """Take messages as long as there is room for them; wait longer and longer."""
-        while not poll.stop.is_set() and self._is_taking:
-            room = self._capacity() - self._in_hand()
-            if room < self._least_room():
-                await self._wait_for_room()
-                continue
-            if room < self._slots // 2:
-                await asyncio.sleep(ROOM_PAUSE_S)
-                room = self._capacity() - self._in_hand()
-            items = await self._receive(poll, min(LARGEST_BATCH, room))
-            for item in items:
-                self._take(item)
-            if items:
-                poll.pause_s = SHORTEST_PAUSE_S
-            elif await poll.wait():
-                poll.pause_s = SHORTEST_PAUSE_S
-            else:
-                poll.pause_s = min(poll.pause_s * 2, self._longest_pause_s)
-
-    async def _receive(self, poll: Poll, count: int) -> list[Received]:
-        """Receive to the end, so that no message stays locked unseen."""
-        try:
-            return await self._hub.receive(poll.queue, count)
-        except UnavailableError:
-            return []
-        except StorageError as exc:
-            log.error("%s: cannot read %s: %s", self._name, poll.queue, exc)
-            return []
-        except Exception:
-            log.exception("%s: cannot read %s", self._name, poll.queue)
-            return []
-
-    async def _wait_for_room(self) -> None:
-        self._room.clear()
-        with contextlib.suppress(asyncio.TimeoutError):
-            async with timeout(self._longest_pause_s):
-                await self._room.wait()
+        self._spawn(self._poller.run(poll), f"{self._name} {poll.queue}")
 
     def _take(self, item: Received) -> None:
         """Put a message into its lane, or let it renew the copy that is here."""
@@ -305,7 +255,7 @@ class Pump:
     async def _kept(self, waiting: Sequence[Received]) -> Sequence[Received]:
         """Give back what waits if it left no room for that which it waits for."""
         count = sum(len(lane.waiting) for lane in self._lanes.values())
-        room = max(0, self._capacity() // 2 - count)
+        room = max(0, self._room.capacity // 2 - count)
         for item in waiting[room:]:
             with contextlib.suppress(Exception):
                 await self._hub.abandon(item, WAIT_PAUSE_S)
@@ -336,8 +286,7 @@ class Pump:
 
     def _forget(self, item: Received) -> None:
         self._held.let_go(item)
-        if self._capacity() - self._in_hand() >= self._least_room():
-            self._room.set()
+        self._room.look()
 
     async def _retry_later(self, batch: Sequence[Received]) -> None:
         for item in batch:

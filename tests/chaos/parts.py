@@ -14,6 +14,12 @@ def chain(work: Work) -> None:
     work.start("chain", "HelloOrchestrator", output=GREETINGS)
 
 
+def chains(work: Work) -> None:
+    """What one of them happens to miss, another will meet."""
+    for number in range(10):
+        work.start(f"chain-{number}", "HelloOrchestrator", output=GREETINGS)
+
+
 def fan_out(work: Work) -> None:
     work.start("fan-out", "FanOut", 20, output=_squares(20))
 
@@ -53,6 +59,14 @@ def timers(work: Work) -> None:
 def custom_status(work: Work) -> None:
     last = ["done", 3]
     work.start("custom", "CustomStatus", output="ok", custom_status=last)
+
+
+def custom_statuses(work: Work) -> None:
+    """See ``chains``."""
+    for number in range(10):
+        work.start(
+            f"custom-{number}", "CustomStatus", output="ok", custom_status=["done", 3]
+        )
 
 
 def large(work: Work) -> None:

@@ -562,7 +562,7 @@ async def test_a_queue_that_cannot_be_read_is_tried_again(
     await running.hub.storage.request("queue", "PUT", f"/{queue}")
     await eventually(lambda: _is_quiet(caplog))
 
-    of_the_pump = [r for r in caplog.records if r.name == "localhost.durable.pump"]
+    of_the_pump = [r for r in caplog.records if r.name == "localhost.durable.polling"]
     told = {r.getMessage().partition(": GET")[0] for r in of_the_pump}
     assert {f"test: cannot read {queue}"} == told
     assert not any(record.exc_info for record in of_the_pump)
