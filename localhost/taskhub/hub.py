@@ -177,8 +177,8 @@ class TaskHub(Messages):
         crash_point("after outbox")
         etag, change = await self.histories.write(checkpoint)
         crash_point("after history")
+        follow()
         if change is not None:
-            follow()
             await self.instances.change(checkpoint.instance_id, change)
         crash_point("after instance row")
         self.complete(checkpoint.received)

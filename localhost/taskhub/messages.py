@@ -120,7 +120,7 @@ class Messages:
 
         async def send() -> None:
             await self.send_all(outbox)
-            crash_point("after outbox, before the row of the turn before")
+            crash_point("after outbox ahead of its turn")
 
         task = self._begin(send(), "outbox ahead")
         # Whoever awaits it gets its exception; nobody may do so after a fault.
