@@ -29,9 +29,9 @@ from localhost.app.loader import (
 )
 from localhost.app.manifest import Function, FunctionApp, FunctionFault
 from localhost.app.modules import AppModules
+from localhost.app.shortcuts import take_shortcuts
 from localhost.app.signature import FunctionLoadError
 from localhost.app.threads import FunctionThreads
-from localhost.app.times import parse_times_fast
 from localhost.app.traces import Failure, failure_of
 from localhost.errors import HostError
 from localhost.outcome import Outcome, Raised, Returned
@@ -119,7 +119,7 @@ class Worker:
         """
         self._modules.install()
         import_durable_sdk()
-        parse_times_fast()
+        take_shortcuts()
         settle_codec_notice()
         faults = []
         for function in self._app.functions:

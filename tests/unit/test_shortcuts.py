@@ -1,13 +1,19 @@
-"""The times of a history, as the SDK gets them."""
+"""What the SDK gets is what it would have made itself."""
 
 from __future__ import annotations
 
 import importlib
+from collections import namedtuple
 
 import pytest
 from dateutil.parser import parse
 
-from localhost.app.times import MOST_TIMES, faster, parse_times_fast
+from localhost.app.shortcuts import (
+    MOST_TIMES,
+    faster,
+    made_once,
+    take_shortcuts,
+)
 
 
 @pytest.mark.parametrize(
@@ -42,8 +48,8 @@ def test_the_sdk_parses_a_time_once() -> None:
     sdk = importlib.import_module("azure.durable_functions.models.history.HistoryEvent")
     written = "2026-11-22T04:28:42.705591Z"
 
-    parse_times_fast()
-    parse_times_fast()
+    take_shortcuts()
+    take_shortcuts()
     first, second = sdk.dt_parse(written), sdk.dt_parse(written)
 
     assert parse(written) == first
@@ -54,6 +60,31 @@ def test_only_so_many_times_are_remembered() -> None:
     """The memory of a host does not grow with what it has done."""
     sdk = importlib.import_module("azure.durable_functions.models.history.HistoryEvent")
 
-    parse_times_fast()
+    take_shortcuts()
 
     assert MOST_TIMES == sdk.dt_parse.cache_info().maxsize
+
+
+def test_a_class_is_made_whatever_its_fields_come_in() -> None:
+    """A list cannot be remembered, and need not be."""
+    made = made_once(namedtuple)
+
+    assert ("a", "b") == made("Pair", ["a", "b"])._fields
+    assert made("Pair", ("a", "b")) is made("Pair", ("a", "b"))
+
+
+def test_the_sdk_makes_its_class_once() -> None:
+    """Each replay begins with it."""
+    sdk = importlib.import_module(
+        "azure.durable_functions.models.TaskOrchestrationExecutor"
+    )
+
+    take_shortcuts()
+    first, second = (
+        sdk.TaskOrchestrationExecutor().event_to_SetTaskValuePayload for _ in range(2)
+    )
+
+    assert first == second
+    assert {type(one) for one in first.values()} == {
+        type(one) for one in second.values()
+    }
