@@ -51,7 +51,9 @@ class Orchestrations:
             invoke=invoke, rules=rules, now=now, http_sleep_ms=http_sleep_ms
         )
         self._committing: dict[str, InHand] = {}
-        self._in_history: dict[str, InHand] = {}  # of these, whose row is yet to come
+        self._in_history: dict[
+            str, InHand
+        ] = {}  # those of them whose history is written
         self._ahead: dict[str, Ahead] = {}
         self._in_hand: OrderedDict[str, InHand] = OrderedDict()
 
@@ -190,10 +192,10 @@ class Orchestrations:
         return self._turns.decide_ahead(instance_id, ahead)
 
     def _send_ahead(self, instance_id: str) -> None:
-        """Begin to send the messages of the next turn while a row is being written.
+        """Begin to send the messages of the next turn before its turn comes.
 
-        Not before the history of the last turn is written and the next one decided,
-        whichever comes later.
+        Once the history of the last turn is written and the next one decided,
+        whichever is later; the row of the last turn may still be on its way.
         """
         ahead = self._ahead.get(instance_id)
         if ahead is None or ahead.in_hand is not self._in_history.get(instance_id):
