@@ -7,13 +7,12 @@ import time
 import uuid
 from collections.abc import Sequence
 
-from benchmarks.ground import Ground
-from localhost.account import DEVELOPMENT_ACCOUNT, DEVELOPMENT_KEY
+from benchmarks.ground import Ground, account_at
 from localhost.history import EventType, HistoryEvent
 from localhost.records import TaskMessage
 from localhost.taskhub import rows
 from localhost.taskhub.blobs import Blobs
-from localhost.taskhub.hub import LOCK_S, Account
+from localhost.taskhub.hub import LOCK_S
 from localhost.taskhub.queues import Queues
 from localhost.taskhub.storage import Storage
 from localhost.taskhub.tables import LARGEST_TRANSACTION_ROWS, Operation, Table
@@ -26,16 +25,7 @@ _NAMES = (uuid.uuid4().hex, uuid.uuid4().hex)
 
 async def bare_fan_out_ms(ground: Ground, count: int) -> float:
     """Put work items, take and delete them; write a row for each and its answer."""
-
-    def url(service: str) -> str:
-        return f"http://127.0.0.1:{ground.ports[service]}/{DEVELOPMENT_ACCOUNT}"
-
-    account = Account(
-        name=DEVELOPMENT_ACCOUNT,
-        key=DEVELOPMENT_KEY,
-        urls={"blob": url("blob"), "queue": url("queue"), "table": url("table")},
-    )
-    async with Storage(account) as storage:
+    async with Storage(account_at(ground.ports)) as storage:
         queues = Queues(storage, HUB, 1, Blobs(storage, HUB))
         table = Table(storage, f"{HUB}History")
         await table.create()

@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
         help="print a table of figures (default), or write flame graphs",
     )
     parser.add_argument(
-        "--full", action="store_true", help="measure the long groups too (10 minutes)"
+        "--full", action="store_true", help="measure the long groups too (12 minutes)"
     )
     parser.add_argument(
         "--only",

@@ -32,6 +32,7 @@ from localhost.account import DEVELOPMENT_ACCOUNT, DEVELOPMENT_KEY
 from localhost.azurite import AZURITE_SCRIPT
 from localhost.compat import timeout
 from localhost.node import find_node, node_of_wheel
+from localhost.taskhub.hub import Account
 
 QUICKSTART = ROOT
 PATTERNS = ROOT / "benchmarks" / "app"
@@ -150,6 +151,19 @@ async def fresh_ground(
                 raise BenchmarkError(f"Azurite does not listen:\n{process.tail()}")
             await asyncio.sleep(POLL_S)
         yield Ground(folder=folder, azurite=process, ports=ports, turn=turn)
+
+
+def account_at(ports: Mapping[str, int]) -> Account:
+    """The account of an Azurite on these ports, to ask it without a host."""
+
+    def url(service: str) -> str:
+        return f"http://127.0.0.1:{ports[service]}/{DEVELOPMENT_ACCOUNT}"
+
+    return Account(
+        name=DEVELOPMENT_ACCOUNT,
+        key=DEVELOPMENT_KEY,
+        urls={"blob": url("blob"), "queue": url("queue"), "table": url("table")},
+    )
 
 
 def connection(ports: Mapping[str, int]) -> str:

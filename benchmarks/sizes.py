@@ -21,11 +21,9 @@ import aiohttp
 
 from benchmarks import rows
 from benchmarks.figures import Row
-from benchmarks.ground import QUICKSTART, Ground, Host, fresh_ground
+from benchmarks.ground import QUICKSTART, Ground, Host, account_at, fresh_ground
 from benchmarks.processes import BenchmarkError
 from benchmarks.user import PAGE, Started, User, user_of
-from localhost.account import DEVELOPMENT_ACCOUNT, DEVELOPMENT_KEY
-from localhost.taskhub.hub import Account
 from localhost.taskhub.storage import Storage
 from localhost.taskhub.tables import Operation, Table
 from localhost.taskhub.tables import Row as TableRow
@@ -122,15 +120,7 @@ async def measure_growth(ground: Ground) -> Figures:
 
 @asynccontextmanager
 async def _tables(ground: Ground) -> AsyncIterator[Tables]:
-    def url(service: str) -> str:
-        return f"http://127.0.0.1:{ground.ports[service]}/{DEVELOPMENT_ACCOUNT}"
-
-    account = Account(
-        name=DEVELOPMENT_ACCOUNT,
-        key=DEVELOPMENT_KEY,
-        urls={"blob": url("blob"), "queue": url("queue"), "table": url("table")},
-    )
-    async with Storage(account) as storage:
+    async with Storage(account_at(ground.ports)) as storage:
         yield Tables(
             instances=Table(storage, f"{HUB}Instances"),
             history=Table(storage, f"{HUB}History"),

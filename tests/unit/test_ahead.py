@@ -36,6 +36,11 @@ class Hub:
     stored: list[HistoryEvent] = field(default_factory=list)
     completed: list[Received] = field(default_factory=list)
 
+    def write(self) -> None:
+        """Let checkpoints go to their end from now on."""
+        self.before_history.set()
+        self.before_row.set()
+
     @property
     def histories(self) -> Hub:
         return self
@@ -198,8 +203,7 @@ async def test_the_next_turn_is_decided_before_the_last_one_is_written(
     assert await engine.foresee(answer)
     assert ([0, 1], ["send TaskScheduled"]) == (engine.calls, engine.hub.done)
 
-    engine.hub.before_history.set()
-    engine.hub.before_row.set()
+    engine.hub.write()
     await first
     await engine.process(answer)
 
@@ -267,8 +271,7 @@ async def test_a_turn_that_was_not_written_has_no_next_one(
     answer = engine.answer(0)
     await engine.foresee(answer)
     engine.hub.faults.append(LostHistoryError("another was first"))
-    engine.hub.before_history.set()
-    engine.hub.before_row.set()
+    engine.hub.write()
     await first  # looked at again, and written
 
     assert [0, 1, 0] == engine.calls
@@ -287,8 +290,7 @@ async def test_what_comes_later_is_left_for_the_turn_after(
     await engine.foresee(answer)
     later = engine.receive(engine.event("EventRaised", Name="Go", Input="1"))
     assert not await engine.foresee(answer, later)
-    engine.hub.before_history.set()
-    engine.hub.before_row.set()
+    engine.hub.write()
     await first
 
     assert [later] == await engine.process(answer, later)
