@@ -101,6 +101,7 @@ def make_parts(
         name="work items",
         key=lambda item: item.message_id,
         process=activities.process,
+        is_held_up=hub.has_many_answers,
         slots=durable.max_activities,
         buffer=0,
         longest_pause_s=longest_pause_s,

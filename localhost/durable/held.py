@@ -11,7 +11,7 @@ from localhost.taskhub.hub import LOCK_S, Received, TaskHub
 
 log = logging.getLogger(__name__)
 
-# Messages are looked over this often, and renewed when a third of the lock has gone.
+# Messages are looked over this often, and renewed when half of the lock has gone.
 RENEWAL_PASS_S = LOCK_S / 6
 
 
@@ -61,8 +61,8 @@ class Held:
         return time.monotonic() - self._since_s.get(item.message_id, time.monotonic())
 
     async def renew_due(self) -> None:
-        """Renew every lock of which a third has gone."""
-        soon_s = time.monotonic() + LOCK_S * 2 / 3
+        """Renew every lock that ends within half of ``LOCK_S``."""
+        soon_s = time.monotonic() + LOCK_S / 2
         due = [i for i in self._items.values() if i.locked_until_s <= soon_s]
         await asyncio.gather(*(self._renew(item) for item in due))
 

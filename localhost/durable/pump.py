@@ -56,8 +56,8 @@ class Pump:
 
     ``slots`` is how many lanes run at once, ``buffer`` how many messages may wait in
     memory, ``longest_pause_s`` how long an empty queue may go unlooked at, and
-    ``drain_limit_s`` how long what runs may take to end. ``drained`` is set when
-    nothing runs any more.
+    ``drain_limit_s`` how long what runs may take to end. While ``is_held_up`` nothing
+    is taken. ``drained`` is set when nothing runs any more.
     """
 
     def __init__(
@@ -72,6 +72,7 @@ class Pump:
         longest_pause_s: float,
         drain_limit_s: float,
         foresee: Foresee = lambda key, items: None,
+        is_held_up: Callable[[], bool] = lambda: False,
     ) -> None:
         self._hub = hub
         self._name = name
@@ -84,7 +85,7 @@ class Pump:
         self._lanes: dict[str, Lane] = {}
         self._ready: deque[Lane] = deque()
         self._held = Held(hub)
-        self._room = Room(self._held, slots=slots, buffer=buffer)
+        self._room = Room(self._held, slots=slots, buffer=buffer, is_held_up=is_held_up)
         self._poller = Poller(
             hub,
             name=name,
@@ -158,6 +159,10 @@ class Pump:
     def hand_over(self, item: Received) -> None:
         """See ``Outlet``."""
         self._take(item)
+
+    def look(self, queue: str) -> None:
+        """See ``Outlet``."""
+        self._room.look()
 
     def expect(self, queue: str, in_s: float) -> None:
         """See ``Outlet``."""
@@ -296,7 +301,7 @@ class Pump:
     # Locks and the end
 
     async def _renew_held(self) -> None:
-        """Renew the lock of everything in hand when a third of it has gone."""
+        """Renew the lock of everything in hand in good time."""
         while True:
             await asyncio.sleep(RENEWAL_PASS_S)
             for lane in list(self._lanes.values()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 
 from localhost.compat import timeout
 from localhost.durable.held import Held
@@ -13,11 +14,19 @@ class Room:
     """Counts what is held and what a place is kept for.
 
     ``slots`` is how many keys are worked on at once, ``buffer`` how many messages may
-    wait in memory.
+    wait in memory; while ``is_held_up`` there is no room at all.
     """
 
-    def __init__(self, held: Held, *, slots: int, buffer: int) -> None:
+    def __init__(
+        self,
+        held: Held,
+        *,
+        slots: int,
+        buffer: int,
+        is_held_up: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._held = held
+        self._is_held_up = is_held_up
         self._slots = slots
         self.capacity = max(buffer, slots)
         self._reserved = 0
@@ -26,6 +35,8 @@ class Room:
     @property
     def free(self) -> int:
         """For how many messages there is room."""
+        if self._is_held_up():
+            return 0
         return self.capacity - len(self._held) - self._reserved
 
     @property

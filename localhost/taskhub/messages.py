@@ -17,6 +17,7 @@ from typing import Any
 from localhost.crashpoints import crash_point
 from localhost.errors import HostError
 from localhost.records import TaskMessage
+from localhost.taskhub.answered import Answered
 from localhost.taskhub.due import hidden_for_s
 from localhost.taskhub.outlet import Outlet
 from localhost.taskhub.queues import Queues, Received
@@ -24,7 +25,10 @@ from localhost.taskhub.queues import Queues, Received
 log = logging.getLogger(__name__)
 
 MOST_STARTS = 10_000
-LOCK_S = 5  # how soon a killed host's work returns; renewed at a third of it
+LOCK_S = 5  # how soon a killed host's work returns; renewed at half of it
+ANSWER_LOCK_S = 20  # of an answer that waits for a long history to be written
+SENT_AT_ONCE = 16  # of one turn, so that each is put when it may begin
+IN_BACKGROUND = 8  # deletes and renewals; nobody waits for them, others need the way
 
 
 class Messages:
@@ -34,7 +38,8 @@ class Messages:
         self._queues = queues
         self._now = now
         self._outlets: dict[str, Outlet] = {}
-        self._handed: dict[str, Received] = {}
+        self._answered = Answered()
+        self._background = asyncio.Semaphore(IN_BACKGROUND)
         self._on_their_way: set[asyncio.Task[None]] = set()
         self._starts: OrderedDict[str, None] = OrderedDict()
 
@@ -106,14 +111,16 @@ class Messages:
         self.offer(await self.put(message))
 
     async def send_all(self, outbox: Sequence[TaskMessage]) -> None:
-        """Send the messages of a turn, side by side."""
+        """Send the messages of a turn, some side by side, in order."""
+        rest = iter(outbox)
 
-        async def send(message: TaskMessage) -> None:
-            await self.send(message)
-            if len(outbox) > 1:
-                crash_point("between two outbox messages")
+        async def send() -> None:
+            for message in rest:
+                await self.send(message)
+                if len(outbox) > 1:
+                    crash_point("between two outbox messages")
 
-        await asyncio.gather(*(send(message) for message in outbox))
+        await asyncio.gather(*(send() for _ in outbox[:SENT_AT_ONCE]))
 
     def send_ahead(self, outbox: Sequence[TaskMessage]) -> asyncio.Task[None]:
         """Begin to send the messages of a turn that is not being written yet."""
@@ -141,8 +148,12 @@ class Messages:
             self.complete([item])
             return
         item.message, item.stands_in = message, queue
-        self._handed[item.message_id] = item
+        self._answered.take(item)
         outlet.hand_over(item)
+
+    def has_many_answers(self) -> bool:
+        """Whether so many answers wait to be stored that no work should be begun."""
+        return self._answered.are_many
 
     async def receive(self, queue: str, count: int) -> list[Received]:
         """Take up to ``count`` messages of a queue, locked for ``LOCK_S``.
@@ -154,7 +165,7 @@ class Messages:
             if item.message_id in self._starts:
                 del self._starts[item.message_id]
                 item.is_ours = item.is_first = item.dequeue_count == 1
-        return [item for item in items if not self._is_answered(item)]
+        return [item for item in items if not self._answered.recognise(item)]
 
     def expect_start(self, item: Received) -> None:
         """Remember that the start of a new instance, with its row, lies in a queue.
@@ -166,16 +177,26 @@ class Messages:
             self._starts.popitem(last=False)
 
     async def renew(self, item: Received) -> bool:
-        """Keep a message for another ``LOCK_S``; False when somebody took it."""
-        return await self._queues.update(item, LOCK_S)
+        """Keep a message for another ``LOCK_S``; False when somebody took it.
+
+        An answer, which would else be renewed again and again, is kept for longer.
+        """
+        async with self._background:
+            lock_s = ANSWER_LOCK_S if item.stands_in else LOCK_S
+            return await self._queues.update(item, lock_s)
 
     async def abandon(self, item: Received, pause_s: int = 0) -> None:
         """Give a message back, visible after ``pause_s``.
 
-        An answer that was in hand only becomes a message of its own.
+        An answer that was in hand only becomes a message of its own. If it cannot, its
+        work item comes again when its lock ends, and is worked on again.
         """
         if item.message is not None and item.stands_in:
-            await self._queues.put(item.stands_in, item.message, hidden_s=pause_s)
+            try:
+                await self._queues.put(item.stands_in, item.message, hidden_s=pause_s)
+            except BaseException:
+                self._let_go(item)
+                raise
             crash_point("after the answer of an activity")
             self.complete([item])
         else:
@@ -184,12 +205,11 @@ class Messages:
         if outlet is not None:
             outlet.expect(item.lane_queue, pause_s)
 
-    def _is_answered(self, item: Received) -> bool:
-        answered = self._handed.get(item.message_id)
-        if answered is not None:
-            answered.pop_receipt = item.pop_receipt
-            answered.locked_until_s = item.locked_until_s
-        return answered is not None
+    def _let_go(self, item: Received) -> None:
+        """Forget an answer; there may be room for another work item."""
+        outlet = self._outlets.get(item.queue)
+        if self._answered.let_go(item) and outlet is not None:
+            outlet.look(item.queue)
 
     async def poison(self, item: Received) -> str:
         """Move a message that nobody can read out of the way; return the queue's name.
@@ -218,11 +238,12 @@ class Messages:
     async def _delete(self, item: Received) -> None:
         crash_point("before delete")
         try:
-            await self._queues.delete(item)
+            async with self._background:
+                await self._queues.delete(item)
         except HostError as exc:
             log.warning("%s: a message was not deleted: %s", item.queue, exc)
         finally:
-            self._handed.pop(item.message_id, None)
+            self._let_go(item)
 
     async def close(self) -> None:
         """Wait for deletes and messages that are still on their way."""

@@ -28,5 +28,8 @@ class Outlet(Protocol):
     def hand_over(self, item: Received) -> None:
         """Take a work item that has become an answer; there is always room for one."""
 
+    def look(self, queue: str) -> None:
+        """Hear that an answer was stored: what held up the queue may be over."""
+
     def expect(self, queue: str, in_s: float) -> None:
         """Look at a queue in so many seconds: a message appears there then."""

@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 
 from localhost.durable.pump import LONGEST_EARLY_S, Pump
+from localhost.errors import StorageError
 from localhost.history import EventType
 from localhost.taskhub.hub import LOCK_S, Received, TaskHub
+from localhost.taskhub.queues import Queues
 from localhost.timestamps import from_datetime
 from tests.conftest import Emulator
 from tests.integration.conftest import (
@@ -158,6 +160,7 @@ async def make(one_queue: TaskHub) -> AsyncIterator[Make]:
         buffer: int = 8,
         longest_pause_s: float = 0.5,
         drain_limit_s: float = 0.2,
+        is_held_up: Callable[[], bool] = lambda: False,
     ) -> Running:
         work = Work(one_queue)
         pump = Pump(
@@ -170,6 +173,7 @@ async def make(one_queue: TaskHub) -> AsyncIterator[Make]:
             longest_pause_s=longest_pause_s,
             drain_limit_s=drain_limit_s,
             foresee=work.foresee,
+            is_held_up=is_held_up,
         )
         made.append(Running(one_queue, work, pump))
         return made[-1]
@@ -506,6 +510,80 @@ async def test_an_answer_in_hand_becomes_a_message_at_the_end(
     assert 0 == judge.count(running.hub.work_item_queue)
     (given_back,) = await running.taken_by_another()
     assert quoted("answer") == [data_of(given_back)]
+
+
+async def test_an_answer_that_cannot_be_given_back_is_asked_for_again(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its work item is no longer known as answered."""
+    running = make()
+    running.work.block("a")
+    running.start()
+    item = await work_item(running.hub, "a")
+    await running.hub.answer(item, raised("a", "answer"))
+    await eventually(lambda: running.work.running)
+    with monkeypatch.context() as broken:
+        broken.setattr(Queues, "put", _refuse)
+        with pytest.raises(StorageError):
+            await running.hub.abandon(item)
+
+    await running.hub.abandon(replace(item, stands_in=""))
+
+    [again] = await running.hub.receive(running.hub.work_item_queue, 32)
+    assert item.message_id == again.message_id
+
+
+async def _refuse(*_: object, **__: object) -> Received:
+    raise StorageError("it is refused", status=403, code="AuthorizationFailure")
+
+
+async def test_nothing_is_taken_while_the_pump_is_held_up(
+    make: Make, judge: Judge
+) -> None:
+    """Neither from the queue nor from this process; then all of it."""
+    is_held_up = True
+    running = make(is_held_up=lambda: is_held_up, longest_pause_s=60)
+    running.start()
+    await running.put_visible("a", "a")
+    await running.send("b", "b")
+
+    assert [] == running.work.begun
+    assert 2 == len(judge.visible(running.queue))
+
+    is_held_up = False
+    running.pump.look(running.queue)
+    await eventually(lambda: sorted(running.work.ended) == quoted("a", "b"))
+
+
+async def test_room_is_looked_for_when_an_answer_is_stored(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then fewer of them wait than before."""
+    running = make()
+    running.start()
+    looked: list[str] = []
+    monkeypatch.setattr(running.pump, "look", looked.append)
+    queue = running.hub.work_item_queue
+    item = await work_item(running.hub, "a")
+    running.hub.attach(queue, running.pump)
+
+    await running.hub.answer(item, raised("a", "answer"))
+    await eventually(lambda: looked)
+
+    assert [queue] == looked
+
+
+async def test_an_answer_is_kept_for_longer_than_a_message(make: Make) -> None:
+    """It may have to wait for a long history, and so may a thousand others."""
+    running = make()
+    item = await work_item(running.hub, "a")
+    assert await running.hub.renew(item)
+    assert item.locked_until_s <= time.monotonic() + LOCK_S
+
+    item.stands_in = running.queue
+    assert await running.hub.renew(item)
+
+    assert item.locked_until_s > time.monotonic() + LOCK_S
 
 
 async def test_an_answer_to_another_host_is_a_message(make: Make, judge: Judge) -> None:
