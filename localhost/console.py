@@ -41,7 +41,9 @@ def set_up_logging(level: str, by_category: Mapping[str, str]) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     wanted = [level, *(each.lower() for each in by_category.values())]
-    root.setLevel(min(logging.INFO, *(LEVELS[each] for each in wanted)))
+    least = min(LEVELS[each] for each in wanted)
+    root.setLevel(min(logging.INFO, least))  # handlers of the user's may want more
+    logging.getLogger("localhost").setLevel(least)
     logging.captureWarnings(True)
 
 

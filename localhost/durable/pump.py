@@ -232,7 +232,13 @@ class Pump:
         task.add_done_callback(self._working.discard)
 
     async def _work(self, lane: Lane) -> None:
-        """Work on all that a lane holds; then let the next lane have the slot."""
+        """Work on what a lane holds; then let the next lane have the slot."""
+        await self._work_on_batch(lane)
+        while lane.fresh and self._is_taking and not self._ready:
+            await self._work_on_batch(lane)
+        self._finish(lane)
+
+    async def _work_on_batch(self, lane: Lane) -> None:
         batch = [*lane.waiting, *lane.fresh]
         lane.waiting, lane.fresh = [], []
         try:
@@ -255,7 +261,6 @@ class Pump:
         if len(lane.waiting) < len(batch):
             # What has been worked on may be what the others wait for.
             lane.fresh, lane.waiting = [*lane.waiting, *lane.fresh], []
-        self._finish(lane)
 
     async def _kept(self, waiting: Sequence[Received]) -> Sequence[Received]:
         """Give back what waits if it left no room for that which it waits for."""

@@ -200,6 +200,7 @@ class TaskHub(Messages):
         if item.is_first and not item.is_ours:
             self.expect_start(item)
         self.offer(item)
+        await asyncio.sleep(0)  # its first message goes out before the caller's answer
 
     async def status(
         self, instance_id: str, *, with_input: bool = True
