@@ -38,6 +38,7 @@ QUICKSTART = ROOT
 PATTERNS = ROOT / "benchmarks" / "app"
 SERVICES = ("blob", "queue", "table")
 START_LIMIT_S = 30.0
+EMPTY_LIMIT_S = 120.0
 COLD_SENDS, UNIT_SENDS = 300, 100
 UNIT_TEXT = "x" * 900  # about as long as a task message
 
@@ -77,6 +78,22 @@ class Ground:
             await asyncio.sleep(seconds)
         finally:
             await self.turn.acquire()
+
+    async def until_no_work_item_is_left(self) -> None:
+        """Wait until the queues of work items are empty."""
+        service = QueueServiceClient.from_connection_string(connection(self.ports))
+        async with service:
+            queues = [
+                service.get_queue_client(queue)
+                async for queue in service.list_queues()
+                if queue.name.endswith("-workitems")
+            ]
+            until_s = time.monotonic() + EMPTY_LIMIT_S
+            for queue in queues:
+                while (await queue.get_queue_properties()).approximate_message_count:
+                    if time.monotonic() > until_s:
+                        raise BenchmarkError(f"{queue.queue_name} does not get empty")
+                    await asyncio.sleep(10 * POLL_S)
 
     async def measure_unit(self, sends: int = UNIT_SENDS) -> None:
         """Send messages one after the other; their median is one more sample.

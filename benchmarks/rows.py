@@ -50,7 +50,9 @@ FAN_OUTS = {
     1_000: Row(name="fan-out of 1,000", real_host=6_900, aim=units(1_500)),
     5_000: Row(name="fan-out of 5,000"),
 }
-BARE_FAN_OUT = Row(name="fan-out of 1,000 against its bare requests", kind=Kind.RATIO)
+UNTIL_DELETED = {
+    FAN_OUTS[1_000]: Row(name="fan-out of 1,000, until its queue is empty"),
+}
 EARLY_STEP = Row(name="sequence of 500: a step around step 10")
 LATE_STEP = Row(name="sequence of 500: a step around step 500")
 STEP_GROWTH = Row(
@@ -109,7 +111,7 @@ ROWS = (
     REQUESTS,
     *BURSTS.values(),
     *FAN_OUTS.values(),
-    BARE_FAN_OUT,
+    *UNTIL_DELETED.values(),
     EARLY_STEP,
     LATE_STEP,
     STEP_GROWTH,

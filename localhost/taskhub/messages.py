@@ -28,7 +28,7 @@ MOST_STARTS = 10_000
 LOCK_S = 5  # how soon a killed host's work returns; renewed at half of it
 ANSWER_LOCK_S = 20  # of an answer that waits for a long history to be written
 SENT_AT_ONCE = 16  # of one turn, so that each is put when it may begin
-IN_BACKGROUND = 8  # deletes and renewals; nobody waits for them, others need the way
+IN_BACKGROUND = 8  # deletes, and answers renewed: thousands of them are in no hurry
 DELETE_PAUSE_S = 0.001  # what the next turn asks for goes first
 
 
@@ -40,7 +40,8 @@ class Messages:
         self._now = now
         self._outlets: dict[str, Outlet] = {}
         self._answered = Answered()
-        self._background = asyncio.Semaphore(IN_BACKGROUND)
+        self._deletes = asyncio.Semaphore(IN_BACKGROUND)
+        self._renewals = asyncio.Semaphore(IN_BACKGROUND)
         self._on_their_way: set[asyncio.Task[None]] = set()
         self._starts: OrderedDict[str, None] = OrderedDict()
 
@@ -185,9 +186,10 @@ class Messages:
 
         An answer, which would else be renewed again and again, is kept for longer.
         """
-        async with self._background:
-            lock_s = ANSWER_LOCK_S if item.stands_in else LOCK_S
-            return await self._queues.update(item, lock_s)
+        if not item.stands_in:
+            return await self._queues.update(item, LOCK_S)
+        async with self._renewals:
+            return await self._queues.update(item, ANSWER_LOCK_S)
 
     async def abandon(self, item: Received, pause_s: int = 0) -> None:
         """Give a message back, visible after ``pause_s``.
@@ -243,7 +245,7 @@ class Messages:
         await asyncio.sleep(DELETE_PAUSE_S)
         crash_point("before delete")
         try:
-            async with self._background:
+            async with self._deletes:
                 await self._queues.delete(item)
         except HostError as exc:
             log.warning("%s: a message was not deleted: %s", item.queue, exc)
