@@ -28,7 +28,7 @@ MOST_STARTS = 10_000
 LOCK_S = 5  # how soon a killed host's work returns; renewed at half of it
 ANSWER_LOCK_S = 20  # of an answer that waits for a long history to be written
 SENT_AT_ONCE = 16  # of one turn, so that each is put when it may begin
-IN_BACKGROUND = 8  # deletes, and answers renewed: thousands of them are in no hurry
+IN_BACKGROUND = 20  # deletes, and answers renewed: thousands of them are in no hurry
 DELETE_PAUSE_S = 0.001  # what the next turn asks for goes first
 
 
