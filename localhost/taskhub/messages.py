@@ -114,9 +114,9 @@ class Messages:
 
     async def send_all(self, outbox: Sequence[TaskMessage]) -> None:
         """Send the messages of a turn, some side by side, in order."""
-        if len(outbox) == 1:
-            await self.send(outbox[0])
         if len(outbox) <= 1:
+            for message in outbox:
+                await self.send(message)
             return
         rest = iter(outbox)
 
