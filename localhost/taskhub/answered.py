@@ -22,9 +22,6 @@ class Answered:
     def __init__(self) -> None:
         self._items: dict[str, tuple[Received, float]] = {}
 
-    def __len__(self) -> int:
-        return len(self._items)
-
     @property
     def are_many(self) -> bool:
         """Whether storing them lags behind, so that nothing more should be begun."""

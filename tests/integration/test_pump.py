@@ -476,11 +476,7 @@ async def test_a_work_item_that_comes_again_is_none_while_its_answer_is_in_hand(
 ) -> None:
     """The activity does not run again; the new receipt deletes the item."""
     running = make()
-    running.work.block("a")
-    running.start()
-    item = await work_item(running.hub, "a")
-    await running.hub.answer(item, raised("a", "answer"))
-    await eventually(lambda: running.work.running)
+    item = await answer_in_work(running)
     receipt = item.pop_receipt
     await running.hub.abandon(replace(item, stands_in=""))
 
@@ -517,11 +513,7 @@ async def test_an_answer_that_cannot_be_given_back_is_asked_for_again(
 ) -> None:
     """Its work item is no longer known as answered."""
     running = make()
-    running.work.block("a")
-    running.start()
-    item = await work_item(running.hub, "a")
-    await running.hub.answer(item, raised("a", "answer"))
-    await eventually(lambda: running.work.running)
+    item = await answer_in_work(running)
     with monkeypatch.context() as broken:
         broken.setattr(Queues, "put", _refuse)
         with pytest.raises(StorageError):
@@ -598,6 +590,16 @@ async def test_an_answer_to_another_host_is_a_message(make: Make, judge: Judge) 
     assert 0 == judge.count(running.hub.work_item_queue)
     (sent,) = await running.taken_by_another()
     assert quoted("answer") == [data_of(sent)]
+
+
+async def answer_in_work(running: Running) -> Received:
+    """A work item whose answer a lane has begun on, and does not end with."""
+    running.work.block("a")
+    running.start()
+    item = await work_item(running.hub, "a")
+    await running.hub.answer(item, raised("a", "answer"))
+    await eventually(lambda: running.work.running)
+    return item
 
 
 async def work_item(hub: TaskHub, instance_id: str) -> Received:

@@ -118,8 +118,8 @@ def test_least_level_counts_for_users_not_for_libraries() -> None:
 @pytest.fixture(name="log")
 def _log(capsys: pytest.CaptureFixture[str]) -> Iterator[Log]:
     """Logs one text as user code does, and returns what was printed for it."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    root, ours = logging.getLogger(), logging.getLogger("localhost")
+    handlers, level, our_level = root.handlers[:], root.level, ours.level
 
     def log(text: str, at: int, least: str = "information", **by_category: str) -> str:
         set_up_logging(least, by_category)
@@ -129,6 +129,7 @@ def _log(capsys: pytest.CaptureFixture[str]) -> Iterator[Log]:
     yield log
     root.handlers[:] = handlers
     root.setLevel(level)
+    ours.setLevel(our_level)
     logging.captureWarnings(False)
 
 
@@ -181,6 +182,24 @@ def test_debug_lines_are_shown_when_asked(
 ) -> None:
     """Either the command line or host.json can ask for more."""
     assert is_shown is bool(log("hello", logging.DEBUG, least, **by_category))
+
+
+@pytest.mark.parametrize(
+    ("least", "by_category", "is_made"),
+    [
+        ("information", {}, True),
+        ("warning", {}, False),
+        ("warning", {"Function.Hello": "Information"}, True),
+    ],
+)
+def test_no_line_of_a_call_is_made_that_is_not_shown(
+    log: Log, least: str, by_category: dict[str, str], is_made: bool
+) -> None:
+    """Each call would make one; a handler of the user's own still gets all of his."""
+    log("hello", logging.INFO, least, **by_category)
+
+    assert is_made is logging.getLogger(INVOCATIONS).isEnabledFor(logging.INFO)
+    assert logging.getLogger("mine").isEnabledFor(logging.INFO)
 
 
 # The list
