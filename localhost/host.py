@@ -22,7 +22,7 @@ from localhost.errors import (
 )
 from localhost.front import Front
 from localhost.functions import DurableFunctions
-from localhost.parts import DRAIN_LIMIT_S, Parts, make_parts
+from localhost.parts import Parts, make_parts
 from localhost.settings import DurableSettings, Settings, StorageAccount
 from localhost.taskhub.hub import Account, Partitions, TaskHub, open_task_hub
 from localhost.timestamps import Clock
@@ -31,6 +31,7 @@ from localhost.web.ports import LOOPBACK_NAMES
 
 log = logging.getLogger(__name__)
 
+DRAIN_LIMIT_S = 30.0  # for all that runs when the host is to stop
 CLOSE_LIMIT_S = 2.0  # for what ran on after the drain
 AZURITE_FOLDER = ".azurite"
 THREADS_FOR_HTTP = 16
@@ -185,23 +186,30 @@ async def _run(
     *,
     opened: Callable[[], None],
 ) -> None:
-    """Pump until ``stop`` is set, then let HTTP requests and work come to an end."""
-    drain = asyncio.Event()
+    """Pump until ``stop`` is set, then let what runs come to an end.
+
+    Nothing new is taken from the first moment of a stop; HTTP requests, functions and
+    writes that run share its ``DRAIN_LIMIT_S``.
+    """
     async with TaskGroup() as group:
-        group.create_task(parts.control.run(drain), name="control queues")
-        group.create_task(parts.work_items.run(drain), name="work items")
+        group.create_task(parts.run(stop, drain_limit_s=DRAIN_LIMIT_S), name="parts")
         await partitions.step()
-        group.create_task(partitions.run(drain), name="partitions")
+        group.create_task(partitions.run(stop), name="partitions")
         front.open()
         opened()
         log.info("Worker process started and initialized.")
         await stop.wait()
         log.info("Stopping: what runs may take %d s to end.", DRAIN_LIMIT_S)
-        await front.server.stop(limit_s=DRAIN_LIMIT_S)
-        drain.set()
-        await asyncio.gather(
-            parts.control.drained.wait(), parts.work_items.drained.wait()
+        ending = asyncio.gather(
+            front.server.stop(limit_s=DRAIN_LIMIT_S),
+            parts.control.drained.wait(),
+            parts.work_items.drained.wait(),
         )
+        try:
+            async with timeout(DRAIN_LIMIT_S):
+                await ending
+        except asyncio.TimeoutError:
+            pass
         hub.stop_retrying()
 
 
@@ -213,17 +221,13 @@ def _worker_id(settings: Settings, port: int) -> str:
 
 
 def _partitions(hub: TaskHub, parts: Parts, worker_id: str) -> Partitions:
-    """Own control queues; nothing is known of instances others may have worked on."""
-
-    def listen(queue: str) -> None:
-        parts.instances.forget_all()
-        parts.control.listen(queue)
-
+    """Own control queues for what works on them."""
     return hub.partitions(
         worker_id=worker_id,
-        listen=listen,
-        unlisten=parts.control.unlisten,
-        drained=parts.control.is_drained,
+        listen=parts.listen,
+        unlisten=parts.unlisten,
+        drained=parts.is_drained,
+        others=parts.sender.note_others,
     )
 
 

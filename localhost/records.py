@@ -18,6 +18,7 @@ from localhost.history import (
 )
 
 _CORE = "DurableTask.Core."
+_ASKED_AT = "LocalhostAskedAt"  # of our own; the real host reads past it
 _TYPES_OF_FIELDS = {
     "OrchestrationInstance": _CORE + "OrchestrationInstance",
     "ParentInstance": _CORE + "ParentInstance",
@@ -37,6 +38,8 @@ class TaskMessage:
 
     ``execution_id`` None means whatever execution is current. ``sender`` is instance
     id and execution id, both empty for a client; ``episode`` the sender's turn.
+    ``asked_at`` of an activity's answer is the timestamp of the very TaskScheduled that
+    it answers; None when whoever sent it did not say so.
     """
 
     event: HistoryEvent
@@ -44,6 +47,7 @@ class TaskMessage:
     execution_id: str | None
     sender: tuple[str, str | None] = ("", "")
     episode: int | None = None
+    asked_at: str | None = None
 
     def to_json(self, *, activity_id: str, sequence_number: int) -> str:
         """Return the envelope as the extension writes it; ids are the sender's."""
@@ -69,6 +73,8 @@ class TaskMessage:
         }
         if self.episode is None:
             del envelope["Episode"]
+        if self.asked_at is not None:
+            envelope[_ASKED_AT] = self.asked_at
         return dumps(envelope)
 
     def _event_with_types(self) -> dict[str, Any]:
@@ -107,6 +113,7 @@ class TaskMessage:
                 execution_id=target.get("ExecutionId"),
                 sender=(sender.get("InstanceId") or "", sender.get("ExecutionId")),
                 episode=envelope.get("Episode"),
+                asked_at=envelope.get(_ASKED_AT),
             )
         except (KeyError, ValueError, TypeError, AttributeError) as exc:
             raise UnreadableMessageError(

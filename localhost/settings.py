@@ -98,6 +98,7 @@ class Settings:
     route_prefix: str = "api"
     log_levels: Mapping[str, str] = field(default_factory=dict)
     functions: frozenset[str] | None = None
+    history_bytes: int = 64 * 1024 * 1024
     function_timeout_s: float | None = 1800.0
     custom_headers: Mapping[str, str] = field(default_factory=dict)
     homepage: bool = True

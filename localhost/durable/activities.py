@@ -3,47 +3,133 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from localhost.crashpoints import crash_point
-from localhost.durable.refusals import refuse
+from localhost.delivery.messages import WorkItem
+from localhost.delivery.poison import refuse
+from localhost.delivery.sender import Sender
+from localhost.errors import UnavailableError
 from localhost.history import EventType, HistoryEvent
 from localhost.outcome import Outcome, Raised, Returned
 from localhost.records import TaskMessage, dumps
-from localhost.taskhub.hub import Received, TaskHub
+from localhost.timestamps import to_ticks
+
+log = logging.getLogger(__name__)
+
+MOST_TRIES = 5  # of what fails in this host and not in the activity
+MOST_KNOWN = 10_000
 
 # Calls an activity function: name, input as JSON text, instance id.
 Invoke = Callable[[str, str, str], Awaitable[Outcome]]
 
+# What tells an activity from all others: instance, execution, number, ticks of the
+# moment at which it was scheduled.
+Identity: TypeAlias = tuple[str, str | None, int, int]
+
 
 class Activities:
-    """Works on work items, each once per delivery: at least once in all."""
+    """Works on work items, each once per delivery: at least once in all.
 
-    def __init__(self, hub: TaskHub, *, invoke: Invoke, now: Callable[[], str]) -> None:
-        self._hub = hub
+    One that comes again while it is in work here, or was answered here, is dropped:
+    its first message, or what it was begun for, is still there.
+    """
+
+    def __init__(
+        self, sender: Sender, *, invoke: Invoke, now: Callable[[], str]
+    ) -> None:
+        self._sender = sender
         self._invoke = invoke
         self._now = now
+        self._known: OrderedDict[Identity, WorkItem] = OrderedDict()
+        self._tries: dict[WorkItem, int] = {}
 
-    async def process(self, key: str, items: Sequence[Received]) -> Sequence[Received]:
+    def begin(self, message: TaskMessage, *, may_begin: bool) -> WorkItem | None:
+        """Begin an activity at once, without a message in the queue.
+
+        Returns the one that is in work here already, if so; None when it must be put:
+        there is no slot, or (not ``may_begin``) nothing brings it back after a crash.
+        """
+        known = self._known.get(identity_of(message))
+        if known is not None:
+            return known
+        work_item = self._sender.begin(message) if may_begin else None
+        if work_item is not None:
+            self._note(work_item)
+        return work_item
+
+    async def process(self, key: str, items: Sequence[WorkItem]) -> Sequence[WorkItem]:
         """Work on one work item; nothing ever waits for another."""
         for item in items:
-            message = item.message
+            message, received = item.message, item.received
             if message is None or message.event.type is not EventType.TaskScheduled:
-                await refuse(self._hub, item, item.fault or "it is no work item")
+                if received is not None:
+                    fault = received.fault or "it is not a work item"
+                    await refuse(self._sender, received, fault)
                 continue
-            answer = await self._answer(message)
+            known = self._known.get(identity_of(message))
+            if known is not None and known is not item:
+                log.debug("%s: an activity came again: dropped", message.instance_id)
+                self._sender.complete([item])
+                continue
+            self._note(item)
+            answer = await self._answer(item, message)
             crash_point("after an activity")
-            await self._hub.answer(item, answer)
+            await self._sender.answer(item, answer)
+            self._tries.pop(item, None)
         return ()
 
-    async def _answer(self, message: TaskMessage) -> TaskMessage:
-        """Call the activity and return the message that tells how it went."""
+    def _note(self, item: WorkItem) -> None:
+        """Know an activity for as long as its message may come again."""
+        if item.message is None:
+            return
+        self._known[identity_of(item.message)] = item
+        while len(self._known) > MOST_KNOWN:
+            oldest = next(iter(self._known))
+            if not self._known[oldest].is_over:
+                self._known.move_to_end(oldest)
+                break
+            del self._known[oldest]
+
+    async def _answer(self, item: WorkItem, message: TaskMessage) -> TaskMessage:
+        """Call the activity and return the message that tells how it went.
+
+        What fails here and not in the activity is tried again some times.
+        """
         name = message.event["Name"]
-        outcome = await self._invoke(
-            name, argument_of(message.event["Input"]), message.instance_id
-        )
-        return answer_of(outcome, message, now=self._now())
+        try:
+            outcome = await self._invoke(
+                name, argument_of(message.event["Input"]), message.instance_id
+            )
+            return answer_of(outcome, message, now=self._now())
+        except UnavailableError:
+            raise
+        except Exception as exc:
+            tries = self._tries[item] = self._tries.get(item, 0) + 1
+            if tries < MOST_TRIES:
+                raise
+            del self._tries[item]
+            log.exception("%s: activity '%s' failed", message.instance_id, name)
+            text = (
+                f"Activity function '{name}' failed: the local host could not call it"
+                f" in {tries} tries: {type(exc).__name__}: {exc}"
+            )
+            failed = Raised(type_name="", message=text, traceback="")
+            return answer_of(failed, message, now=self._now())
+
+
+def identity_of(message: TaskMessage) -> Identity:
+    """Return what tells an activity from all others."""
+    event = message.event
+    return (
+        message.instance_id,
+        message.execution_id,
+        event.event_id,
+        to_ticks(event.timestamp),
+    )
 
 
 def answer_of(outcome: Outcome, asked: TaskMessage, *, now: str) -> TaskMessage:
@@ -54,6 +140,7 @@ def answer_of(outcome: Outcome, asked: TaskMessage, *, now: str) -> TaskMessage:
         execution_id=asked.execution_id,
         sender=(asked.instance_id, asked.execution_id),
         episode=-1 if asked.episode is None else asked.episode,
+        asked_at=asked.event.timestamp,
     )
 
 

@@ -10,10 +10,14 @@ import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum, auto
+from typing import Protocol
 
-from localhost.durable.entity import EntityState
+from localhost.delivery.sender import Sender
+from localhost.durable.commit import Commits
+from localhost.durable.entity_state import EntityState
 from localhost.durable.execution import Rules
 from localhost.durable.purges import purge_all
+from localhost.durable.starts import Starts
 from localhost.errors import (
     ArgumentError,
     ConflictError,
@@ -23,7 +27,7 @@ from localhost.errors import (
 )
 from localhost.history import EventType, HistoryEvent, Status
 from localhost.records import Instance, TaskMessage, dumps
-from localhost.taskhub.hub import Filter, InstancePage, TaskHub
+from localhost.taskhub.port import Filter, Hub, InstancePage, Received
 
 LONGEST_ID_CHARS = 256
 _FORBIDDEN = re.compile(r"[/\\#?\x00-\x1f\x7f-\x9f]")
@@ -42,27 +46,44 @@ class Verdict(Enum):
     GONE = auto()  # it has ended
 
 
+class InMemory(Protocol):
+    """What is in memory of instances."""
+
+    def expect(self, message: TaskMessage) -> None:
+        """Hear of the start of an instance that is new."""
+
+    def forget(self, instance_id: str) -> None:
+        """Drop what is in memory of an instance, because the storage changed."""
+
+
 class Client:
     """Does to instances of one task hub what the SDK's client and HTTP ask for.
 
-    ``forget`` is told of an instance whose history the client has changed by itself.
-    ``may_override`` says whether a start may replace an instance that still runs.
+    ``instances`` is told of an instance that is new, or whose history the client has
+    changed by itself. ``may_override`` says whether a start may replace an instance
+    that still runs.
     """
 
     def __init__(
         self,
-        hub: TaskHub,
+        hub: Hub,
+        sender: Sender,
+        commits: Commits,
+        starts: Starts,
+        instances: InMemory,
         *,
         rules: Rules,
         now: Callable[[], str],
-        forget: Callable[[str], None],
         may_override: bool = False,
     ) -> None:
         self.hub_name = hub.name
         self._hub = hub
+        self._sender = sender
+        self._commits = commits
+        self._starts = starts
+        self._instances = instances
         self._rules = rules
         self._now = now
-        self._forget = forget
         self._may_override = may_override
 
     async def start(
@@ -84,10 +105,25 @@ class Client:
             raise InstanceExistsError(existing.status.value)
         message = self._start_message(name, instance_id, input_, existing)
         try:
-            await self._hub.add(message, over=existing)
+            await self._send_start(message, existing)
         except (ConflictError, PreconditionError) as exc:
             raise InstanceExistsError(Status.PENDING.value) from exc
         return instance_id
+
+    async def _send_start(self, message: TaskMessage, over: Instance | None) -> None:
+        """Put the message of a start, then write its row; only then it may begin."""
+
+        async def write_row(item: Received) -> None:
+            try:
+                await self._hub.insert_start(item, message, over=over)
+            except (ConflictError, PreconditionError):
+                self._sender.complete([item])
+                raise
+            if over is None:
+                self._instances.expect(message)
+
+        with self._starts.writing(message.instance_id):
+            await self._sender.send(message, then=write_row)
 
     def _start_message(
         self, name: str, instance_id: str, input_: str | None, over: Instance | None
@@ -128,7 +164,11 @@ class Client:
         self, instance_id: str, *, with_input: bool = True
     ) -> Instance | None:
         """Return an instance's row; ``with_input`` says whether to read a large one."""
-        return await self._hub.status(instance_id, with_input=with_input)
+        return await self._hub.status(
+            instance_id,
+            is_own=self._sender.works_on(instance_id),
+            with_input=with_input,
+        )
 
     async def history(self, instance_id: str) -> tuple[HistoryEvent, ...]:
         """Return the history of an instance's current execution."""
@@ -179,7 +219,8 @@ class Client:
             )
         if row.status.is_terminal and row.status is not Status.FAILED:
             return Verdict.GONE
-        self._forget(instance_id)
+        await self._commits.until_written(instance_id)
+        self._instances.forget(instance_id)
         event = HistoryEvent(
             type=EventType.GenericEvent, timestamp=self._now(), fields={"Data": reason}
         )
@@ -208,7 +249,7 @@ class Client:
         event = HistoryEvent(
             type=EventType.EventRaised, timestamp=self._now(), fields=fields
         )
-        await self._hub.send(
+        await self._sender.send(
             TaskMessage(event=event, instance_id=entity_id, execution_id=None)
         )
 
@@ -239,8 +280,10 @@ class Client:
 
     async def purge(self, instance_id: str) -> int:
         """Delete an instance whatever its state; return how many were (0 or 1)."""
+        await self._commits.until_written(instance_id)
         was_there = await self._hub.purge(instance_id)
-        self._forget(instance_id)
+        self._instances.forget(instance_id)
+        self._commits.drop(instance_id)
         return int(was_there)
 
     async def purge_all(self, wanted: Filter) -> int:
@@ -272,7 +315,7 @@ class Client:
         verdict = await self.verdict(instance_id)
         if verdict is Verdict.ACCEPTED:
             event = HistoryEvent(type=type_, timestamp=self._now(), fields=fields)
-            await self._hub.send(
+            await self._sender.send(
                 TaskMessage(event=event, instance_id=instance_id, execution_id=None)
             )
         return verdict

@@ -14,16 +14,21 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from localhost.crashpoints import crash_point
-from localhost.durable.entity import Entity, Request, in_order
+from localhost.delivery.messages import Control
+from localhost.delivery.sender import Sender
+from localhost.durable.commit import Commits
+from localhost.durable.entity_state import Entity, Request, in_order
+from localhost.durable.faults import Faults, sentence_of
+from localhost.durable.history_cache import HistoryCache
+from localhost.durable.pending import PendingMessage, notes_of
 from localhost.history import EventType, HistoryEvent, Status
 from localhost.outcome import Outcome, Raised
 from localhost.records import TaskMessage, dumps, json_object
-from localhost.taskhub.hub import (
+from localhost.taskhub.port import (
     Checkpoint,
+    Hub,
     InstanceChange,
     LostHistoryError,
-    Received,
-    TaskHub,
 )
 from localhost.timestamps import to_ticks
 
@@ -36,7 +41,6 @@ RESPONSE_TYPE = (
     "Microsoft.Azure.WebJobs.Extensions.DurableTask.ResponseMessage,"
     " Microsoft.Azure.WebJobs.Extensions.DurableTask"
 )
-MOST_IN_HAND = 2_000
 
 
 class Entities:
@@ -48,61 +52,95 @@ class Entities:
 
     def __init__(
         self,
-        hub: TaskHub,
+        hub: Hub,
+        sender: Sender,
+        commits: Commits,
         *,
         invoke: Invoke,
         now: Callable[[], str],
         largest_batch: int,
+        memory_bytes: int,
     ) -> None:
         self._hub = hub
+        self._sender = sender
+        self._commits = commits
         self._invoke = invoke
         self._now = now
         self._largest_batch = largest_batch
-        self._in_hand: dict[str, Entity] = {}
+        self._cache: HistoryCache[Entity] = HistoryCache(most_bytes=memory_bytes)
+        self._faults = Faults()
 
-    def forget(self, instance_id: str) -> None:
-        """Drop what is in memory of an entity, because the storage changed."""
-        self._in_hand.pop(instance_id, None)
+    def forget(self, is_meant: Callable[[str], bool]) -> None:
+        """Drop what is in memory of entities, because the storage changed."""
+        self._cache.drop(is_meant)
 
     async def process(
-        self, instance_id: str, items: Sequence[Received]
-    ) -> Sequence[Received]:
+        self, instance_id: str, items: Sequence[Control]
+    ) -> Sequence[Control]:
         """Work on messages of one entity; return those that must wait."""
+        failed: Outcome | None = None
         try:
-            return await self._process(instance_id, items)
+            waiting = await self._process(instance_id, items)
         except LostHistoryError:
             log.info("%s: its history moved on; looking at it again", instance_id)
-            if not self._hub.works_on(items[0].lane_queue):
+            if not self._sender.works_on(instance_id):
                 return items  # whoever has the queue now goes on with them
-            return await self._process(instance_id, items)
+            waiting = await self._process(instance_id, items)
+        except Exception as exc:
+            if not self._faults.is_final(instance_id, exc):
+                raise
+            error = sentence_of("the operations of the entity", exc)
+            log.error("%s: %s", instance_id, error, exc_info=exc)
+            failed = Raised(type_name="HostError", message=error, traceback="")
+            waiting = await self._process(instance_id, items, failed)
+        self._faults.forget(instance_id)
+        return waiting
 
     async def _process(
-        self, instance_id: str, items: Sequence[Received]
-    ) -> Sequence[Received]:
-        entity = self._in_hand.pop(instance_id, None)
+        self,
+        instance_id: str,
+        items: Sequence[Control],
+        failed: Outcome | None = None,
+    ) -> Sequence[Control]:
+        """Apply what is due; with ``failed``, as if the function had given that."""
+        entity = self._cache.take(instance_id)
         if entity is None:
-            entity = Entity.of(await self._hub.histories.load(instance_id))
+            stored = await self._hub.histories.load(instance_id)
+            entity = Entity.of(instance_id, stored)
         requests, rest = _told_apart(instance_id, items)
-        self._hub.complete(rest)
+        self._sender.complete(rest)
         due, waiting, duplicates = in_order(entity, requests)
         for request in duplicates:
             entity.note(request)
         for start in range(0, len(due), self._largest_batch):
             batch = due[start : start + self._largest_batch]
-            await self._apply(instance_id, entity, batch)
-        if duplicates and due:
-            self._hub.complete(request.item for request in duplicates)
-        elif duplicates:  # a crash may have left the row behind the history
-            await self._commit(instance_id, entity, (), duplicates)
-        if len(self._in_hand) >= MOST_IN_HAND:
-            self._in_hand.clear()
-        self._in_hand[instance_id] = entity
+            await self._apply(entity, batch, failed)
+        await self._drop(entity, duplicates)
+        self._cache.keep(entity)
         return [request.item for request in waiting]
 
+    async def _drop(self, entity: Entity, duplicates: Sequence[Request]) -> None:
+        """Delete requests that were applied, once their replies are sent.
+
+        One comes again when a crash left its batch without its replies or its row.
+        """
+        if not duplicates:
+            return
+        change = None
+        if entity.pending.is_unsure:
+            entity.pending.make_sure()
+            await self._commits.send(
+                entity.instance_id, entity.pending, entity.pending.left(), ()
+            )
+            change = _change_of(entity, self._now())
+        items = [request.item for request in duplicates]
+        self._commits.follow(entity.instance_id, entity.pending, change, items)
+
     async def _apply(
-        self, instance_id: str, entity: Entity, batch: Sequence[Request]
+        self, entity: Entity, batch: Sequence[Request], failed: Outcome | None
     ) -> None:
-        """Call the function with a batch, then reply and commit in the safe order."""
+        """Call the function with a batch, then write, reply and delete."""
+        instance_id = entity.instance_id
         _, name, key = instance_id.split("@", 2)
         body = {
             "self": {"name": name, "key": key},
@@ -113,7 +151,7 @@ class Entities:
                 for r in batch
             ],
         }
-        outcome = await self._invoke(name, dumps(body), instance_id)
+        outcome = failed or await self._invoke(name, dumps(body), instance_id)
         crash_point("during an entity batch")
         result = result_of(outcome, len(batch))
         if result.get("entityExists") is not None:
@@ -129,69 +167,47 @@ class Entities:
                     answer["result"],
                 )
         replies = [
-            self._reply(instance_id, entity, request, answer)
+            PendingMessage(number=None, message=self._reply(entity, request, answer))
             for request, answer in zip(batch, result["results"], strict=True)
             if not request.is_signal and request.parent
         ]
-        await self._commit(instance_id, entity, replies, batch)
+        await self._commit(entity, replies, [request.item for request in batch])
 
     async def _commit(
         self,
-        instance_id: str,
         entity: Entity,
-        replies: Sequence[TaskMessage],
-        batch: Sequence[Request],
+        replies: Sequence[PendingMessage],
+        received: Sequence[Control],
     ) -> None:
         execution_id, now = uuid.uuid4().hex, self._now()
-        started = HistoryEvent(
-            type=EventType.ExecutionStarted,
-            timestamp=now,
-            is_played=True,
-            fields={
-                "OrchestrationInstance": {
-                    "InstanceId": instance_id,
-                    "ExecutionId": execution_id,
-                },
-                "Name": instance_id,
-                "Version": "",
-                "Input": dumps(entity.scheduler),
-            },
-        )
-        events = (
-            HistoryEvent(type=EventType.OrchestratorStarted, timestamp=now),
-            started,
-            HistoryEvent(
-                type=EventType.OrchestratorCompleted, timestamp=now, is_played=True
-            ),
-        )
-        change = InstanceChange(
+        started = _started(entity, execution_id, now)
+        change = _change_of(entity, now, started)
+        checkpoint = Checkpoint(
+            instance_id=entity.instance_id,
             execution_id=execution_id,
-            updated_at=now,
-            custom_status='{"entityExists":true}' if entity.exists else "{}",
-            started=started,
-            status=Status.RUNNING,
+            events=(
+                HistoryEvent(type=EventType.OrchestratorStarted, timestamp=now),
+                started,
+                HistoryEvent(
+                    type=EventType.OrchestratorCompleted, timestamp=now, is_played=True
+                ),
+            ),
+            first_row=0,
+            etag=entity.etag,
+            change=change,
+            notes=notes_of(
+                [*entity.pending.left(), *replies], custom_status=change.custom_status
+            ),
+            applied=tuple(entity.applied),
         )
-        entity.etag = await self._hub.commit(
-            Checkpoint(
-                instance_id=instance_id,
-                execution_id=execution_id,
-                outbox=replies,
-                events=events,
-                first_row=0,
-                etag=entity.etag,
-                change=change,
-                received=[request.item for request in batch],
-                applied=tuple(entity.applied),
-            )
-        )
+        entity.etag, written = await self._commits.write(checkpoint)
         entity.execution_id = execution_id
+        entity.pending.add(replies)
+        await self._commits.send(entity.instance_id, entity.pending, replies, received)
+        self._commits.follow(entity.instance_id, entity.pending, written, received)
 
     def _reply(
-        self,
-        instance_id: str,
-        entity: Entity,
-        request: Request,
-        answer: Mapping[str, Any],
+        self, entity: Entity, request: Request, answer: Mapping[str, Any]
     ) -> TaskMessage:
         """Return the event that answers a call; it is named as the request."""
         response: dict[str, Any] = {"$type": RESPONSE_TYPE, "result": answer["result"]}
@@ -206,9 +222,43 @@ class Entities:
             ),
             instance_id=request.parent or "",
             execution_id=request.parent_execution,
-            sender=(instance_id, entity.execution_id),
+            sender=(entity.instance_id, entity.execution_id),
             episode=message.episode if message else None,
         )
+
+
+def _started(entity: Entity, execution_id: str, now: str) -> HistoryEvent:
+    """Return the event that starts an execution with what an entity is now."""
+    return HistoryEvent(
+        type=EventType.ExecutionStarted,
+        timestamp=now,
+        is_played=True,
+        fields={
+            "OrchestrationInstance": {
+                "InstanceId": entity.instance_id,
+                "ExecutionId": execution_id,
+            },
+            "Name": entity.instance_id,
+            "Version": "",
+            "Input": dumps(entity.scheduler),
+        },
+    )
+
+
+def _change_of(
+    entity: Entity, now: str, started: HistoryEvent | None = None
+) -> InstanceChange:
+    """Return what the row of an entity is to say."""
+    execution_id = entity.execution_id or ""
+    if started is not None:
+        execution_id = started["OrchestrationInstance"]["ExecutionId"]
+    return InstanceChange(
+        execution_id=execution_id,
+        updated_at=now,
+        custom_status='{"entityExists":true}' if entity.exists else "{}",
+        started=started or _started(entity, execution_id, now),
+        status=Status.RUNNING,
+    )
 
 
 def result_of(outcome: Outcome, count: int) -> Mapping[str, Any]:
@@ -231,8 +281,8 @@ def _answer(result: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _told_apart(
-    instance_id: str, items: Sequence[Received]
-) -> tuple[list[Request], list[Received]]:
+    instance_id: str, items: Sequence[Control]
+) -> tuple[list[Request], list[Control]]:
     """Return the requests among some messages, and what is none and is dropped."""
     requests, rest = [], []
     for item in items:
@@ -245,7 +295,7 @@ def _told_apart(
     return requests, rest
 
 
-def _request_in(instance_id: str, item: Received) -> Request | None:
+def _request_in(instance_id: str, item: Control) -> Request | None:
     """Read a request whose times are times, to an id that an entity can have."""
     message, is_entity = item.message, instance_id.count("@") >= 2
     if not message or message.event.type is not EventType.EventRaised or not is_entity:

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from localhost.durable.known import Known
+from localhost.delivery.messages import Answer, Control
+from localhost.durable.seen import Seen
 from localhost.history import ANSWERS, EventType, HistoryEvent, Status
 from localhost.records import Instance, TaskMessage
-from localhost.taskhub.hub import Received
 from localhost.timestamps import plus_ms, to_ticks
 
 STARTS_BEFORE_DROP = 10  # dequeues of a start without a row
@@ -32,9 +32,9 @@ class Inbox:
     why), ``waiting`` stay for another message that must come first.
     """
 
-    taken: list[Received] = field(default_factory=list)
-    dropped: list[Received] = field(default_factory=list)
-    waiting: list[Received] = field(default_factory=list)
+    taken: list[Control] = field(default_factory=list)
+    dropped: list[Control] = field(default_factory=list)
+    waiting: list[Control] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
 
     def events(self) -> list[HistoryEvent]:
@@ -44,14 +44,14 @@ class Inbox:
 
 
 def sort_messages(
-    known: Known, items: Sequence[Received], *, now: str, is_pending: bool = False
+    seen: Seen, items: Sequence[Control], *, now: str, is_pending: bool = False
 ) -> Inbox:
     """Tell apart the messages of a batch, given what the history says.
 
     ``is_pending`` tells of an instance without history whether its start is on the
     way. A start that must not run (see ``verdict_on_start``) is not among ``items``.
     """
-    batch = _Batch(known=known.branch(), now=now, is_pending=is_pending)
+    batch = _Batch(seen=seen.branch(), now=now, is_pending=is_pending)
     for item in sorted(items, key=_start_first):
         batch.sort(item)
     return batch.inbox
@@ -82,73 +82,77 @@ def verdict_on_start(
 class _Batch:
     """The messages of one batch, told apart one after the other."""
 
-    known: Known
+    seen: Seen
     now: str
     is_pending: bool
     inbox: Inbox = field(default_factory=Inbox)
 
-    def sort(self, item: Received) -> None:
-        message, known = _message(item), self.known
+    def sort(self, item: Control) -> None:
+        message, seen = _message(item), self.seen
         if message.event.type is EventType.ExecutionStarted:
             return self._sort_start(item, message)
-        if not known.is_started:
-            is_early = message.event.type in ANSWERS and not self._is_late(item)
-            if self.is_pending or is_early:
+        if not seen.is_started:
+            if self.is_pending or self._may_be_early(item, message):
                 return self.inbox.waiting.append(item)
             return self._drop(item, "there is no such instance")
-        if message.execution_id and message.execution_id != known.execution_id:
+        if message.execution_id and message.execution_id != seen.execution_id:
             return self._drop(item, "it is for an execution that is over")
-        if known.is_finished:
+        if seen.is_finished:
             return self._drop(item, "the instance has ended")
         if self._has_seen(message):
             return self._drop(item, "it came before")
         if self._is_asked_later(message):
-            if self._is_late(item):
+            if isinstance(item, Answer) or self._is_late(item):
                 return self._drop(item, "nobody has asked for it")
             return self.inbox.waiting.append(item)
-        if known.is_of_another_timer(message.event):
+        if seen.is_of_another(message):
             return self._drop(item, "it is of a turn that did not happen")
         self._take(item)
 
-    def _sort_start(self, item: Received, message: TaskMessage) -> None:
+    def _may_be_early(self, item: Control, message: TaskMessage) -> bool:
+        """Whether a message answers a history that another kind of host still writes.
+
+        What this process has in hand it has begun for a history that was written.
+        """
+        if isinstance(item, Answer):
+            return False
+        return message.event.type in ANSWERS and not self._is_late(item)
+
+    def _sort_start(self, item: Control, message: TaskMessage) -> None:
         """Take a start unless the execution that it asks for has begun already.
 
-        A start under the id of an instance that runs takes its place. A child that
-        went on under a new execution is known by the place of its parent that started
-        it.
+        A start under the id of an instance that runs takes its place.
         """
-        parent, known = message.event["ParentInstance"], self.known
-        is_same = known.is_started and message.execution_id == known.execution_id
-        if is_same or (parent is not None and parent == known.parent):
+        if self.seen.is_same_start(message) or self.seen.has_seen(message.event):
             return self._drop(item, "it came before")
-        self.known = known.anew()
+        self.seen = self.seen.anew()
         self._take(item)
 
     def _has_seen(self, message: TaskMessage) -> bool:
         """Whether a message came before; an entity answers a request only once."""
-        if _is_of_entity(message) and self.known.is_replied(message.event["Name"]):
+        if _is_of_entity(message) and self.seen.is_replied(message.event["Name"]):
             return True
-        return self.known.has_seen(message.event)
+        return self.seen.has_seen(message.event)
 
     def _is_asked_later(self, message: TaskMessage) -> bool:
         """Whether a message answers what the history has not asked for yet."""
         if _is_of_entity(message):
-            return not self.known.has_request(message.event["Name"])
+            return not self.seen.has_request(message.event["Name"])
         answers = message.event.answers
-        return answers is not None and not self.known.has_scheduled(answers)
+        return answers is not None and self.seen.question(answers) is None
 
-    def _is_late(self, item: Received) -> bool:
+    def _is_late(self, item: Control) -> bool:
         """Whether what a message waits for will hardly come any more."""
         if item.dequeue_count <= ANSWERS_BEFORE_DROP:
             return False
         last = plus_ms(_message(item).event.timestamp, LONGEST_WAIT_MS)
         return to_ticks(self.now) > to_ticks(last)
 
-    def _take(self, item: Received) -> None:
-        self.known.add(_message(item).event)
+    def _take(self, item: Control) -> None:
+        self.seen.add(_message(item).event)
         self.inbox.taken.append(item)
 
-    def _drop(self, item: Received, reason: str) -> None:
+    def _drop(self, item: Control, reason: str) -> None:
         self.inbox.dropped.append(item)
         self.inbox.reasons.append(f"{_message(item).event.type.name}: {reason}")
 
@@ -157,12 +161,13 @@ def _is_of_entity(message: TaskMessage) -> bool:
     return message.sender[0].startswith("@")
 
 
-def _start_first(item: Received) -> tuple[bool, str]:
+def _start_first(item: Control) -> tuple[bool, int]:
+    """The order of a batch: the start, then what was sent first."""
     event = _message(item).event
-    return (event.type is not EventType.ExecutionStarted, event.timestamp)
+    return (event.type is not EventType.ExecutionStarted, to_ticks(event.timestamp))
 
 
-def _message(item: Received) -> TaskMessage:
+def _message(item: Control) -> TaskMessage:
     if item.message is None:
         raise ValueError(f"unreadable message in an inbox: {item.fault}")
     return item.message

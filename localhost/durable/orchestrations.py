@@ -1,31 +1,48 @@
-"""One batch of one orchestration instance: load → call → decide → commit."""
+"""One batch of one orchestration instance: load → call → decide → write → send."""
 
 from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
+from localhost.delivery.messages import Answer, Control
+from localhost.delivery.poison import put_off, refuse
+from localhost.delivery.sender import Sender
+from localhost.durable.commit import Commits
 from localhost.durable.execution import Rules
-from localhost.durable.in_hand import (
-    InHand,
+from localhost.durable.faults import Faults, sentence_of
+from localhost.durable.history_cache import (
+    HistoryCache,
+    InstanceHistory,
     change_of,
     start_of,
+    status_of,
+    was_suspended,
     without_large_input,
 )
 from localhost.durable.inbox import Inbox, sort_messages, verdict_on_start
-from localhost.durable.known import marks_of
-from localhost.durable.refusals import put_off, refuse
-from localhost.durable.turn import Turn, custom_status_of
-from localhost.durable.turns import Ahead, Invoke, Turns
-from localhost.history import EventType
-from localhost.records import TaskMessage
-from localhost.taskhub.hub import Checkpoint, LostHistoryError, Received, TaskHub
+from localhost.durable.orchestrator_calls import Invoke, OrchestratorCalls
+from localhost.durable.outbox import Sender as As
+from localhost.durable.outbox import answer_to_parent
+from localhost.durable.pending import ANSWER, Pending, PendingMessage, notes_of
+from localhost.durable.seen import marks_of
+from localhost.durable.starts import Starts
+from localhost.durable.turn import Turn, failed_turn
+from localhost.errors import HostError
+from localhost.history import EventType, HistoryEvent, Status
+from localhost.records import Instance, TaskMessage
+from localhost.taskhub.port import (
+    Checkpoint,
+    Hub,
+    InstanceChange,
+    LostHistoryError,
+    Received,
+)
 
 log = logging.getLogger(__name__)
 
-MOST_IN_HAND = 2_000
+MOST_NEW = 10_000
 LONGEST_ANSWER_PAUSE_S = 5  # the start that an answer waits for may come any time
 
 
@@ -38,112 +55,143 @@ class Orchestrations:
 
     def __init__(
         self,
-        hub: TaskHub,
+        hub: Hub,
+        sender: Sender,
+        commits: Commits,
+        starts: Starts,
         *,
         invoke: Invoke,
         rules: Rules,
         now: Callable[[], str],
         http_sleep_ms: int,
+        history_bytes: int,
     ) -> None:
         self._hub = hub
+        self._sender = sender
+        self._commits = commits
+        self._starts = starts
         self._now = now
-        self._turns = Turns(
+        self._calls = OrchestratorCalls(
             invoke=invoke, rules=rules, now=now, http_sleep_ms=http_sleep_ms
         )
-        self._committing: dict[str, InHand] = {}
-        self._in_history: dict[
-            str, InHand
-        ] = {}  # those of them whose history is written
-        self._ahead: dict[str, Ahead] = {}
-        self._in_hand: OrderedDict[str, InHand] = OrderedDict()
+        self._cache: HistoryCache[InstanceHistory] = HistoryCache(
+            most_bytes=history_bytes
+        )
+        self._new: OrderedDict[str, str | None] = OrderedDict()
+        self._faults = Faults()
 
-    def forget(self, instance_id: str) -> None:
-        """Drop what is in memory of an instance, because the storage changed."""
-        self._in_hand.pop(instance_id, None)
-        self._ahead.pop(instance_id, None)
+    # What is in memory
+
+    def expect(self, message: TaskMessage) -> None:
+        """Hear of the start of an instance that is new: it has a row and no history."""
+        self._new[message.instance_id] = message.execution_id
+        if len(self._new) > MOST_NEW:
+            self._new.popitem(last=False)
+
+    def forget(self, is_meant: Callable[[str], bool]) -> None:
+        """Drop what is in memory of instances, because the storage changed."""
+        self._cache.drop(is_meant)
+        for instance_id in [each for each in self._new if is_meant(each)]:
+            del self._new[instance_id]
 
     async def process(
-        self, instance_id: str, items: Sequence[Received]
-    ) -> Sequence[Received]:
+        self, instance_id: str, items: Sequence[Control]
+    ) -> Sequence[Control]:
         """Work on messages of one instance; return those that must wait."""
-        items = await self._admitted(items)
+        expected = self._expected(instance_id, items)
+        items = await self._admitted(items, expected)
         if not items:
             return ()
         try:
-            return await self._process(instance_id, items)
+            is_new = expected is not None
+            waiting = await self._process(instance_id, items, is_new=is_new)
         except LostHistoryError:
             log.info("%s: its history moved on; looking at it again", instance_id)
-            if not self._hub.works_on(items[0].lane_queue):
+            if not self._sender.works_on(instance_id):
                 return items  # whoever has the queue now goes on with them
-            return await self._process(instance_id, items, is_again=True)
+            waiting = await self._process(instance_id, items, is_new=False)
+        except Exception as exc:
+            if not self._faults.is_final(instance_id, exc):
+                raise
+            waiting = await self._fail(instance_id, items, exc)
+        self._faults.forget(instance_id)
+        return waiting
+
+    def _expected(self, instance_id: str, items: Sequence[Control]) -> str | None:
+        """Return the execution of a new instance whose start is among these."""
+        execution_id = self._new.get(instance_id)
+        if execution_id is None:
+            return None
+        ids = (i.message.execution_id for i in items if _is_start(i) and i.message)
+        if execution_id not in ids:
+            return None
+        del self._new[instance_id]
+        return execution_id
 
     async def _process(
-        self, instance_id: str, items: Sequence[Received], *, is_again: bool = False
-    ) -> Sequence[Received]:
-        is_new = any(item.is_first for item in items) and not is_again
-        ahead = self._ahead.pop(instance_id, None)
-        if ahead is not None and not ahead.is_for(items):
-            ahead = None
-        if not is_new:
-            in_hand = await self._load(instance_id)
-        else:
-            in_hand = InHand() if ahead is None else ahead.in_hand
-        later: Sequence[Received] = ()
-        if ahead is not None and ahead.in_hand is in_hand:
-            inbox, later = ahead.inbox, ahead.later(items)
-        else:
-            ahead, inbox = None, await self._sorted(instance_id, in_hand, items)
-        try:
-            if inbox.taken:
-                await self._turn(instance_id, in_hand, inbox, ahead)
-        except BaseException:
-            self.forget(instance_id)
-            raise
+        self, instance_id: str, items: Sequence[Control], *, is_new: bool
+    ) -> Sequence[Control]:
+        history = await self._load(instance_id, is_new=is_new)
+        inbox = await self._sorted(history, items)
         for reason in inbox.reasons:
             log.debug("%s: dropped %s", instance_id, reason)
-        if inbox.dropped and in_hand.is_row_behind:
-            await self._repair_row(instance_id, in_hand)
-        self._hub.complete(inbox.dropped)
-        return [*inbox.waiting, *later]
+        if inbox.taken:
+            await self._turn(history, inbox.events(), inbox.taken)
+        if inbox.dropped:
+            await self._drop(history, inbox.dropped)
+        if history.events and not history.seen.is_finished:
+            self._cache.keep(history)
+        return inbox.waiting
+
+    async def _load(self, instance_id: str, *, is_new: bool) -> InstanceHistory:
+        """Take a history out of memory, or read it.
+
+        Who fails to write it does not put it back.
+        """
+        if is_new:
+            return InstanceHistory(instance_id=instance_id)
+        history = self._cache.take(instance_id)
+        if history is None:
+            stored = await self._hub.histories.load(instance_id)
+            history = InstanceHistory.of(instance_id, stored)
+        return history
 
     # Before the turn
 
-    async def _admitted(self, items: Sequence[Received]) -> list[Received]:
+    async def _admitted(
+        self, items: Sequence[Control], expected: str | None
+    ) -> list[Control]:
         """Leave out what cannot be read, and starts that must not run (now)."""
-        admitted = []
+        admitted: list[Control] = []
         for item in items:
             message = item.message
-            if message is None or message.event.type is EventType.TaskScheduled:
-                await refuse(self._hub, item, item.fault or "it is a work item")
-            elif await self._may_start(item, message):
+            if isinstance(item, Answer):
+                admitted.append(item)
+            elif message is None or message.event.type is EventType.TaskScheduled:
+                await refuse(self._sender, item, item.fault or "it is a work item")
+            elif (
+                not _is_start(item)
+                or message.event["ParentInstance"] is not None
+                or message.execution_id == expected
+                or await self._may_start(item, message)
+            ):
                 admitted.append(item)
         return admitted
 
     async def _may_start(self, item: Received, message: TaskMessage) -> bool:
-        event = message.event
-        is_start = event.type is EventType.ExecutionStarted
-        if not is_start or item.is_ours or event["ParentInstance"] is not None:
-            return True
-        await self._hub.until_row_is_written(message.instance_id)
+        """Whether the start of a client may run, by the row of its instance."""
+        await self._starts.until_written(message.instance_id)
         row = await self._hub.instances.peek(message.instance_id)
         verdict = verdict_on_start(message, row, item.dequeue_count)
         if verdict == "later":
-            await put_off(self._hub, item, "a start without its row")
+            await put_off(self._sender, item, "a start without its row")
         elif verdict == "drop":
             log.info("%s: dropped a start that nobody waits for", message.instance_id)
-            self._hub.complete([item])
+            self._sender.complete([item])
         return verdict == "run"
 
-    async def _load(self, instance_id: str) -> InHand:
-        in_hand = self._in_hand.get(instance_id)
-        if in_hand is None:
-            in_hand = InHand.of(await self._hub.histories.load(instance_id))
-            if in_hand.events:
-                in_hand.compare(await self._hub.instances.peek(instance_id))
-        return in_hand
-
     async def _sorted(
-        self, instance_id: str, in_hand: InHand, items: Sequence[Received]
+        self, history: InstanceHistory, items: Sequence[Control]
     ) -> Inbox:
         """Tell the messages apart; ask for the row only when it decides.
 
@@ -151,166 +199,304 @@ class Orchestrations:
         never start, and what waits in memory takes the place of others.
         """
         now = self._now()
-        inbox = sort_messages(in_hand.known, items, now=now)
-        if in_hand.events or inbox.taken:
+        inbox = sort_messages(history.seen, items, now=now)
+        if history.events or inbox.taken:
             return inbox
-        row = await self._hub.instances.peek(instance_id)
+        row = await self._hub.instances.peek(history.instance_id)
         if row is not None and not row.status.is_terminal:
-            return sort_messages(in_hand.known, items, now=now, is_pending=True)
+            return sort_messages(history.seen, items, now=now, is_pending=True)
         reason = "an answer to an instance that has not started"
         for item in inbox.waiting:
-            await put_off(
-                self._hub,
-                item,
-                reason,
-                longest_s=LONGEST_ANSWER_PAUSE_S,
-                level=logging.DEBUG,
-            )
+            if not isinstance(item, Answer):
+                await put_off(
+                    self._sender,
+                    item,
+                    reason,
+                    longest_s=LONGEST_ANSWER_PAUSE_S,
+                    level=logging.DEBUG,
+                )
         inbox.waiting.clear()
         return inbox
 
     # The turn
 
-    def foresee(
-        self, instance_id: str, items: Sequence[Received]
-    ) -> Coroutine[Any, Any, None] | None:
-        """Return the work on the next turn while the last one is being written.
-
-        ``items`` have come meanwhile, or are the start of an instance whose row is
-        being written. None when there is nothing to be done yet.
-        """
-        in_hand = self._committing.get(instance_id)
-        if in_hand is None and all(item.is_first for item in items):
-            in_hand = InHand()
-        if in_hand is None or instance_id in self._ahead:
-            return None
-        ahead = self._turns.foresee(in_hand, items)
-        if ahead is None:
-            return None
-        self._ahead[instance_id] = ahead
-        ahead.decided.add_done_callback(lambda _: self._send_ahead(instance_id))
-        return self._turns.decide_ahead(instance_id, ahead)
-
-    def _send_ahead(self, instance_id: str) -> None:
-        """Begin to send the messages of the next turn before its turn comes.
-
-        Once the history of the last turn is written and the next one decided,
-        whichever is later; the row of the last turn may still be on its way.
-        """
-        ahead = self._ahead.get(instance_id)
-        if ahead is None or ahead.in_hand is not self._in_history.get(instance_id):
-            return
-        if ahead.sending is not None:
-            return
-        decided = ahead.result()
-        if decided is not None and decided.turn.outbox:
-            ahead.sending = self._hub.send_ahead(decided.turn.outbox)
-
     async def _turn(
-        self, instance_id: str, in_hand: InHand, inbox: Inbox, ahead: Ahead | None
+        self,
+        history: InstanceHistory,
+        events: Sequence[HistoryEvent],
+        received: Sequence[Control],
     ) -> None:
-        events = inbox.events()
-        if events[0].type is EventType.ExecutionStarted:
-            in_hand.restart()
-        decided = None if ahead is None else await ahead.decided
-        if decided is None:
-            decided = await self._turns.begin(instance_id, in_hand, events)
-        turn = decided.turn
-        outbox = list(turn.outbox)
-        if ahead is not None and ahead.sending is not None:
-            await ahead.sending
-            outbox = []
+        """Decide what these events lead to, and make it happen."""
+        if events and events[0].type is EventType.ExecutionStarted:
+            history.restart(self._made_answer(history))
+        new, sender = self._calls.begin(history, events)
+        turn = await self._calls.decide(history, new, sender, _unmade(history.pending))
+        messages = _pending_of(turn)
         while turn.continued:
-            in_hand.restart()
-            in_hand.remember(marks_of(events))
-            turn = await self._turns.decide(
-                instance_id, in_hand, turn.continued, decided.sender
-            )
-            outbox += turn.outbox
-        await self._commit(instance_id, in_hand, turn, outbox, inbox.taken)
-        if turn.fault is not None:
-            log.error("%s: %s", instance_id, turn.fault)
-        if turn.finished is not None:
-            name = start_of((), in_hand)["Name"]
-            log.info("%s: %s %s", instance_id, name, turn.finished.status.value)
+            history.restart(turn.again)
+            history.remember(marks_of(events))
+            events = turn.continued
+            turn = await self._calls.decide(history, events, sender)
+            messages = [*_without_numbers(messages), *_pending_of(turn)]
+        await self._commit(history, turn, messages, received)
+        _tell(history, turn)
+
+    def _made_answer(self, history: InstanceHistory) -> dict[int, TaskMessage]:
+        """Return the answer to the parent of an execution that has ended."""
+        completed = [
+            event
+            for event in history.events
+            if event.type is EventType.ExecutionCompleted
+        ]
+        if not completed or history.started is None:
+            return {}
+        answer = answer_to_parent(history.started, completed[-1], _as_of(history))
+        return {} if answer is None else {ANSWER: answer}
 
     async def _commit(
         self,
-        instance_id: str,
-        in_hand: InHand,
+        history: InstanceHistory,
         turn: Turn,
-        outbox: Sequence[TaskMessage],
-        received: Sequence[Received],
+        messages: Sequence[PendingMessage],
+        received: Sequence[Control],
     ) -> None:
-        """Write a turn; what is in memory is ahead of the storage until it is written.
-
-        Who fails to write it must forget what is in memory.
-        """
-        is_whole = not in_hand.is_row_sure or not in_hand.events
-        has_row = bool(in_hand.events)
-        is_new_status = turn.custom_status != in_hand.custom_status
-        first_row, etag = in_hand.next_row, in_hand.etag
-        in_hand.add(turn.events)
-        started = start_of((), in_hand)
+        """Write a turn, then send what it asks for; the row and deletes follow."""
+        started = start_of(turn.events, history)
         execution_id = started["OrchestrationInstance"]["ExecutionId"]
-        in_hand.execution_id = execution_id
-        in_hand.is_row_sure, in_hand.is_row_behind = True, False
-        in_hand.custom_status = turn.custom_status
-        if has_row:
+        before = history.pending.left()
+        answered = {event.answers for event in turn.events}
+        left = [each for each in before if each.number not in answered]
+        checkpoint = Checkpoint(
+            instance_id=history.instance_id,
+            execution_id=execution_id,
+            events=turn.events,
+            first_row=history.next_row,
+            etag=history.etag,
+            change=self._change(history, turn, started, execution_id),
+            notes=notes_of([*left, *messages], custom_status=turn.custom_status),
+            applied=history.applied,
+        )
+        history.etag, change = await self._commits.write(checkpoint)
+        history.add(turn.events)
+        history.execution_id = execution_id
+        history.is_row_sure, history.is_whole = True, True
+        history.custom_status = turn.custom_status
+        history.pending.add(messages)
+        await self._commits.send(
+            history.instance_id, history.pending, messages, received
+        )
+        self._commits.follow(history.instance_id, history.pending, change, received)
+
+    def _change(
+        self,
+        history: InstanceHistory,
+        turn: Turn,
+        started: HistoryEvent,
+        execution_id: str,
+    ) -> InstanceChange | None:
+        """Return what a turn changes in the row; None when that is nothing new."""
+        is_whole = not history.is_row_sure or not history.events
+        events = [*history.events, *turn.events]
+        if history.events:
             started = without_large_input(started)
         change = change_of(
-            in_hand.events if is_whole else turn.events,
+            events if is_whole else turn.events,
             started=started if is_whole else None,
             execution_id=execution_id,
             custom_status=turn.custom_status,
+            was_suspended=was_suspended(events),
             now=self._now(),
         )
         is_news = is_whole or change.status or change.output is not None
-        checkpoint = Checkpoint(
-            instance_id=instance_id,
-            execution_id=execution_id,
-            outbox=outbox,
-            events=turn.events,
-            first_row=first_row,
-            etag=etag,
-            change=change if is_news or is_new_status else None,
-            received=received,
-            applied=in_hand.applied,
-        )
+        is_new_status = turn.custom_status != history.custom_status
+        return change if is_news or is_new_status else None
 
-        def follow() -> None:
-            self._in_history[instance_id] = in_hand
-            self._send_ahead(instance_id)
+    # After a crash
 
-        self._committing[instance_id] = in_hand
-        try:
-            in_hand.etag = await self._hub.commit(checkpoint, follow=follow)
-        finally:
-            del self._committing[instance_id]
-            self._in_history.pop(instance_id, None)
-        self._keep(instance_id, in_hand, is_over=turn.finished is not None)
+    async def _drop(self, history: InstanceHistory, dropped: Sequence[Control]) -> None:
+        """Delete messages that lead to nothing, once all that they led to is safe.
 
-    def _keep(self, instance_id: str, in_hand: InHand, *, is_over: bool) -> None:
-        """Keep a history in memory while its instance runs."""
-        self._in_hand.pop(instance_id, None)
-        if not is_over:
-            self._in_hand[instance_id] = in_hand
-        while len(self._in_hand) > MOST_IN_HAND:
-            self._in_hand.popitem(last=False)
+        A message that the history knows has come again because a crash left the turn
+        that took it without its messages, its row, or its deletes.
+        """
+        if history.events and history.pending.is_unsure:
+            await self._recover(history, dropped)
+        self._commits.follow(history.instance_id, history.pending, None, dropped)
 
-    async def _repair_row(self, instance_id: str, in_hand: InHand) -> None:
+    async def _recover(
+        self, history: InstanceHistory, received: Sequence[Control]
+    ) -> None:
+        """Send again what is pending, and let the row follow the history.
+
+        Inputs are not in the history: the function says them once more. A turn that is
+        half written goes on.
+        """
+        pending = history.pending
+        custom_status = history.custom_status
+        unmade = _unmade(pending)
+        has_notes = history.has_notes
+        if not history.seen.is_finished and (
+            unmade or not history.is_whole or not has_notes
+        ):
+            new, sender = self._calls.begin(history, ())
+            turn = await self._calls.decide(history, new, sender, unmade)
+            custom_status = turn.custom_status
+            _make(pending, turn.again)
+            if turn.is_news and not history.is_whole:
+                await self._commit(history, turn, _pending_of(turn), ())
+                _tell(history, turn)
+        _make(pending, self._made_answer(history))
+        pending.drop_unmade()
+        pending.make_sure()
+        await self._commits.send(history.instance_id, pending, pending.left(), received)
+        await self._repair_row(history, custom_status)
+
+    async def _repair_row(
+        self, history: InstanceHistory, custom_status: str | None
+    ) -> None:
         """Let a row follow a history that was written just before a crash.
 
-        The custom status is not in the history: the function says it once more.
+        The row of an instance that was started again meanwhile is left alone.
         """
-        started = without_large_input(start_of((), in_hand))
-        state = await self._turns.state(instance_id, in_hand, ())
+        await self._commits.until_written(history.instance_id)
+        row = await self._hub.instances.peek(history.instance_id)
+        if row is not None and not _is_behind(row, history, custom_status):
+            return
+        started = without_large_input(start_of((), history))
         change = change_of(
-            in_hand.events,
+            history.events,
             started=started,
             execution_id=started["OrchestrationInstance"]["ExecutionId"],
-            custom_status=custom_status_of(state) or in_hand.custom_status,
+            custom_status=custom_status,
+            was_suspended=was_suspended(history.events),
             now=self._now(),
         )
+        await self._hub.instances.change(history.instance_id, change, over=row)
+
+    # What cannot be gone on with
+
+    async def _fail(
+        self, instance_id: str, items: Sequence[Control], exc: Exception
+    ) -> Sequence[Control]:
+        """End an instance with which this host cannot go on, with a sentence.
+
+        When not even its history can be read or written, its row says so.
+        """
+        error = sentence_of("the orchestration", exc)
+        log.error("%s: %s", instance_id, error, exc_info=exc)
+        try:
+            history = await self._load(instance_id, is_new=False)
+            inbox = sort_messages(history.seen, items, now=self._now())
+            if not history.events and not inbox.taken:
+                self._sender.complete(items)
+                return ()
+            events = inbox.events()
+            if events and events[0].type is EventType.ExecutionStarted:
+                history.restart({})
+            new, sender = self._calls.begin(history, events)
+            turn = failed_turn(
+                past=history.events,
+                new=new,
+                error=error,
+                sender=sender,
+                now=self._now(),
+                custom_status=history.custom_status,
+            )
+            await self._commit(history, turn, _pending_of(turn), inbox.taken)
+            self._sender.complete(inbox.dropped)
+            _tell(history, turn)
+            return inbox.waiting
+        except HostError as again:
+            log.error("%s: its history cannot be ended: %s", instance_id, again)
+        await self._end_row(instance_id, error)
+        self._sender.complete(items)
+        return ()
+
+    async def _end_row(self, instance_id: str, error: str) -> None:
+        row = await self._hub.instances.peek(instance_id)
+        if row is None or row.status.is_terminal:
+            return
+        now = self._now()
+        change = InstanceChange(
+            execution_id=row.execution_id or "",
+            updated_at=now,
+            custom_status=row.custom_status,
+            status=Status.FAILED,
+            output=error,
+            completed_at=now,
+        )
         await self._hub.instances.change(instance_id, change)
-        in_hand.is_row_sure, in_hand.is_row_behind = True, False
+
+
+def _is_start(item: Control) -> bool:
+    message = item.message
+    return message is not None and message.event.type is EventType.ExecutionStarted
+
+
+def _as_of(history: InstanceHistory) -> As:
+    return As(
+        instance_id=history.instance_id,
+        execution_id=history.execution_id or "",
+        episode=history.turns,
+    )
+
+
+def _unmade(pending: Pending) -> list[int]:
+    """Return the numbers whose messages must be made from a replay."""
+    return [
+        each.number
+        for each in pending.left()
+        if each.message is None and each.number is not None and each.number >= 0
+    ]
+
+
+def _make(pending: Pending, made: Mapping[int, TaskMessage]) -> None:
+    """Give pending messages their texts."""
+    for each in pending.left():
+        if each.message is None and each.number is not None:
+            each.message = made.get(each.number)
+
+
+def _pending_of(turn: Turn) -> list[PendingMessage]:
+    """Return what a turn sends, in order."""
+    messages = [
+        PendingMessage(number=number, message=message)
+        for number, message in turn.outbox.items()
+    ]
+    if turn.answer is not None:
+        messages.append(PendingMessage(number=ANSWER, message=turn.answer))
+    return messages
+
+
+def _without_numbers(messages: Sequence[PendingMessage]) -> list[PendingMessage]:
+    """Return messages of an execution whose events are about to be forgotten."""
+    return [PendingMessage(number=None, message=each.message) for each in messages]
+
+
+def _is_behind(
+    row: Instance, history: InstanceHistory, custom_status: str | None
+) -> bool:
+    """Whether a row does not say what the history says.
+
+    A row that is Pending under another execution is that of a start which is still to
+    come; one of an instance that was rewound waits for the turn which does it.
+    """
+    if row.status is Status.PENDING:
+        if row.execution_id != history.execution_id:
+            return False
+        if any(e.type is EventType.GenericEvent for e in history.events):
+            return False
+    return (row.execution_id, row.status, row.custom_status) != (
+        history.execution_id,
+        status_of(history.events),
+        custom_status,
+    )
+
+
+def _tell(history: InstanceHistory, turn: Turn) -> None:
+    """Say on the console that an instance has ended, and why."""
+    if turn.fault is not None:
+        log.error("%s: %s", history.instance_id, turn.fault)
+    if turn.finished is not None:
+        name = start_of((), history)["Name"]
+        log.info("%s: %s %s", history.instance_id, name, turn.finished.status.value)

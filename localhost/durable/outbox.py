@@ -6,15 +6,14 @@ again after a crash is the same message to whoever receives it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from localhost.durable.execution import Execution
-from localhost.durable.replay import Finished, Replay, Scheduled
+from localhost.durable.replay import Replay, Scheduled
 from localhost.history import EventType, HistoryEvent, Status
 from localhost.records import TaskMessage
-from localhost.timestamps import from_ticks, to_ticks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,31 +26,75 @@ class Sender:
 
 
 def messages(
-    started: HistoryEvent,
-    execution: Execution,
     replay: Replay,
+    execution: Execution,
     sender: Sender,
-    now: str,
+    times: Mapping[int, str],
 ) -> list[TaskMessage]:
-    """Return what the turn sends; no two messages of it have the same timestamp."""
-    envelopes = [_message_of(planned, execution) for planned in replay.in_order()]
-    if replay.finished is not None and started["ParentInstance"] is not None:
-        envelopes.append(_answer_to_parent(started["ParentInstance"], replay.finished))
-    first_tick = to_ticks(now)
+    """Return what a turn sends for what it schedules, by number.
+
+    ``times`` are the timestamps of the events that say so in the history: whoever
+    answers a message names the time at which it was scheduled.
+    """
     return [
-        replace(
-            message,
-            event=replace(message.event, timestamp=from_ticks(first_tick + place)),
-            sender=(sender.instance_id, sender.execution_id),
-            episode=sender.episode,
-        )
-        for place, message in enumerate(envelopes)
+        _sent(_MESSAGES[planned.type](planned, execution), sender, times[planned.id])
+        for planned in replay.in_order()
     ]
 
 
-def _message_of(planned: Scheduled, execution: Execution) -> TaskMessage:
-    make = _MESSAGES[planned.type]
-    return make(planned, execution)
+def messages_again(
+    replay: Replay, execution: Execution, sender: Sender, numbers: Collection[int]
+) -> dict[int, TaskMessage]:
+    """Return the messages for what the history has scheduled under some numbers."""
+    found: dict[int, TaskMessage] = {}
+    for number in sorted(numbers):
+        if number in replay.met:
+            planned, event = replay.met[number]
+            planned = replace(planned, fields={**planned.fields, **event.fields})
+            message = _MESSAGES[planned.type](planned, execution)
+            found[number] = _sent(message, sender, event.timestamp)
+    return found
+
+
+def answer_to_parent(
+    started: HistoryEvent, completed: HistoryEvent, sender: Sender
+) -> TaskMessage | None:
+    """Return the message that tells a parent how its child ended, if there is one."""
+    parent = started["ParentInstance"]
+    if parent is None:
+        return None
+    fields: dict[str, Any] = {"TaskScheduledId": parent["TaskScheduleId"]}
+    status, result = completed["OrchestrationStatus"], completed["Result"]
+    if status is Status.COMPLETED:
+        type_ = EventType.SubOrchestrationInstanceCompleted
+        fields["Result"] = result
+    else:
+        type_ = EventType.SubOrchestrationInstanceFailed
+        has_failed = status is Status.FAILED
+        details = details_of(started["Name"], result) if has_failed else None
+        fields |= {"Reason": result, "Details": details}
+    target = parent["OrchestrationInstance"]
+    message = TaskMessage(
+        event=HistoryEvent(type=type_, timestamp="", fields=fields),
+        instance_id=target["InstanceId"],
+        execution_id=target["ExecutionId"],
+    )
+    return _sent(message, sender, completed.timestamp)
+
+
+def details_of(name: str, reason: str | None) -> str:
+    """Return the details of a failure, as a parent gets them."""
+    bare = (reason or "").removeprefix(f"Orchestrator function '{name}' failed: ")
+    return f"Message: {bare}, StackTrace: "
+
+
+def _sent(message: TaskMessage, sender: Sender, at: str) -> TaskMessage:
+    return replace(
+        message,
+        event=replace(message.event, timestamp=at),
+        sender=(sender.instance_id, sender.execution_id),
+        episode=sender.episode,
+    )
 
 
 def _activity_message(planned: Scheduled, execution: Execution) -> TaskMessage:
@@ -113,23 +156,6 @@ def _event_message(planned: Scheduled, execution: Execution) -> TaskMessage:
         event=HistoryEvent(type=EventType.EventRaised, timestamp="", fields=fields),
         instance_id=planned.fields["InstanceId"],
         execution_id=None,
-    )
-
-
-def _answer_to_parent(parent: Mapping[str, Any], finished: Finished) -> TaskMessage:
-    number = parent["TaskScheduleId"]
-    fields: dict[str, Any] = {"TaskScheduledId": number}
-    if finished.status is Status.COMPLETED:
-        type_ = EventType.SubOrchestrationInstanceCompleted
-        fields["Result"] = finished.result
-    else:
-        type_ = EventType.SubOrchestrationInstanceFailed
-        fields |= {"Reason": finished.result, "Details": finished.details}
-    target = parent["OrchestrationInstance"]
-    return TaskMessage(
-        event=HistoryEvent(type=type_, timestamp="", fields=fields),
-        instance_id=target["InstanceId"],
-        execution_id=target["ExecutionId"],
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from typing import TypeVar
 
-from localhost.taskhub.hub import Filter, TaskHub
+from localhost.taskhub.port import Filter, Hub
 
 T = TypeVar("T")
 
@@ -17,7 +17,7 @@ PAGE_SIZE = 1_000
 
 
 async def purge_all(
-    hub: TaskHub, wanted: Filter, *, purge: Callable[[str], Awaitable[int]]
+    hub: Hub, wanted: Filter, *, purge: Callable[[str], Awaitable[int]]
 ) -> int:
     """Purge the finished instances that a filter finds; return how many were.
 

@@ -64,16 +64,20 @@ class Finished:
     id: int
     status: Status
     result: str | None
-    details: str | None = None
 
 
 @dataclass
 class Replay:
-    """State of one execution while its history is played."""
+    """State of one execution while its history is played.
+
+    ``planned`` is what the program has scheduled and the history does not know yet;
+    ``met`` what both know.
+    """
 
     program: Callable[[Replay], Coroutine[Promise, None, None]]
     now: str = ""
     planned: dict[int, Scheduled] = field(default_factory=dict)
+    met: dict[int, tuple[Scheduled, HistoryEvent]] = field(default_factory=dict)
     open: dict[int, Promise] = field(default_factory=dict)
     finished: Finished | None = None
     carried: list[HistoryEvent] = field(default_factory=list)
@@ -130,14 +134,10 @@ class Replay:
             self._waiters[name.casefold()].append(promise)
         return promise
 
-    def finish(
-        self, status: Status, result: str | None, details: str | None = None
-    ) -> None:
+    def finish(self, status: Status, result: str | None) -> None:
         """End the execution; the first end counts."""
         if self.finished is None:
-            self.finished = Finished(
-                id=self.number(), status=status, result=result, details=details
-            )
+            self.finished = Finished(id=self.number(), status=status, result=result)
 
     def _plan(self, planned: Scheduled) -> None:
         target = self._parked if self.is_suspended else self.planned
@@ -178,6 +178,7 @@ class Replay:
         ):
             raise NonDeterministicError(_other_name(event, planned))
         del self.planned[event.event_id]
+        self.met[event.event_id] = (planned, event)
         asked = self._asked.get(event.event_id)
         if asked is not None:
             self._replies[request_id_of(event["Input"])] = asked

@@ -7,12 +7,17 @@ same ids, so that a turn that runs twice sends nothing that its receiver does no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from localhost.durable.execution import Execution, RefusedError, Rules
-from localhost.durable.outbox import Sender, messages
+from localhost.durable.outbox import (
+    Sender,
+    answer_to_parent,
+    messages,
+    messages_again,
+)
 from localhost.durable.program import Program
 from localhost.durable.replay import (
     Finished,
@@ -22,6 +27,7 @@ from localhost.durable.replay import (
 from localhost.durable.sdk import OrchestratorState
 from localhost.history import ANSWERS, EventType, HistoryEvent, Status
 from localhost.records import TaskMessage, dumps
+from localhost.timestamps import from_ticks, to_ticks
 
 LARGEST_CUSTOM_STATUS_BYTES = 16 * 1024
 
@@ -43,18 +49,27 @@ _INBOUND = frozenset(
 class Turn:
     """What a turn makes happen.
 
-    ``events`` are the new rows of the history. ``custom_status`` is JSON text or None.
-    ``finished`` tells how the execution ended; ``continued`` holds the first events of
-    the execution that follows it at once. ``fault`` is why it failed when the code
-    itself raised nothing that could have been logged.
+    ``events`` are the new rows of the history. ``outbox`` holds the messages for what
+    they schedule, by number, ``answer`` that to the parent; ``again`` those that were
+    asked for again. ``custom_status`` is JSON text or None. ``finished`` tells how the
+    execution ended; ``continued`` holds the first events of the execution that follows
+    it at once. ``fault`` is why it failed when the code itself raised nothing that
+    could have been logged.
     """
 
     events: tuple[HistoryEvent, ...]
-    outbox: tuple[TaskMessage, ...]
+    outbox: Mapping[int, TaskMessage] = field(default_factory=dict)
+    answer: TaskMessage | None = None
+    again: Mapping[int, TaskMessage] = field(default_factory=dict)
     custom_status: str | None
     finished: Finished | None = None
     continued: tuple[HistoryEvent, ...] = ()
     fault: str | None = None
+
+    @property
+    def is_news(self) -> bool:
+        """Whether it schedules or ends anything."""
+        return bool(self.outbox or self.finished or self.continued)
 
 
 def decide(
@@ -65,10 +80,12 @@ def decide(
     rules: Rules,
     sender: Sender,
     now: str,
+    unsent: Collection[int] = (),
 ) -> Turn:
     """Decide a turn; ``new`` begins with its OrchestratorStarted.
 
-    ``now`` (a timestamp) is given to everything the turn schedules.
+    From ``now`` (a timestamp) on, everything that the turn schedules has a tick of its
+    own. The messages for ``unsent``, numbers of what is in the history, come again.
     """
     history = [*past, *new]
     started = next(e for e in history if e.type is EventType.ExecutionStarted)
@@ -80,14 +97,29 @@ def decide(
     continued = _continuation(started, program, replay, now)
     if not continued:
         _end(replay, program)
+    times = _times(replay, now)
+    rows = _rows(new, replay, times, now)
+    outbox = messages(replay, execution, sender, times)
     return Turn(
-        events=_rows(new, replay, now),
-        outbox=tuple(messages(started, execution, replay, sender, now)),
+        events=rows,
+        outbox=dict(zip(times, outbox, strict=True)),
+        answer=_answer(started, rows, sender),
+        again=messages_again(replay, execution, sender, unsent),
         custom_status=custom_status,
         finished=replay.finished,
         continued=continued,
         fault=_fault(replay, program, state),
     )
+
+
+def _answer(
+    started: HistoryEvent, rows: Sequence[HistoryEvent], sender: Sender
+) -> TaskMessage | None:
+    """Return the answer to the parent of an execution that ends with these rows."""
+    for event in rows:
+        if event.type is EventType.ExecutionCompleted:
+            return answer_to_parent(started, event, sender)
+    return None
 
 
 def _fault(replay: Replay, program: Program, state: OrchestratorState) -> str | None:
@@ -107,7 +139,7 @@ def _play(replay: Replay, program: Program, history: Sequence[HistoryEvent]) -> 
         for event in history:
             replay.take(event)
     except NonDeterministicError as exc:
-        replay.finish(Status.FAILED, str(exc), f"Message: {exc}, StackTrace: ")
+        replay.finish(Status.FAILED, str(exc))
     except RefusedError as exc:  # in a later try of something that is tried again
         program.failure, program.has_run = str(exc), True
 
@@ -121,7 +153,6 @@ def _end(replay: Replay, program: Program) -> None:
             Status.FAILED,
             f"Orchestrator function '{program.execution.name}' failed:"
             f" {program.failure}",
-            f"Message: {program.failure}, StackTrace: ",
         )
         return
     output = program.state.output
@@ -175,14 +206,56 @@ def _custom_status(state: OrchestratorState) -> tuple[str | None, OrchestratorSt
     return None, replace(state, actions=((),), error=error, schema_version=2)
 
 
+def failed_turn(
+    *,
+    past: Sequence[HistoryEvent],
+    new: Sequence[HistoryEvent],
+    error: str,
+    sender: Sender,
+    now: str,
+    custom_status: str | None,
+) -> Turn:
+    """Return the turn that ends an execution which nobody can go on with.
+
+    A wish to terminate it that is among the new events is granted as such.
+    """
+    history = [*past, *new]
+    started = next(e for e in history if e.type is EventType.ExecutionStarted)
+    number = max((event.event_id for event in history), default=-1) + 1
+    finished = Finished(id=number, status=Status.FAILED, result=error)
+    for event in new:
+        if event.type is EventType.ExecutionTerminated:
+            finished = Finished(
+                id=number, status=Status.TERMINATED, result=event["Input"]
+            )
+    completed = _completion(finished, now)
+    ended = HistoryEvent(type=EventType.OrchestratorCompleted, timestamp=now)
+    return Turn(
+        events=(*(as_stored(event) for event in new), completed, ended),
+        answer=answer_to_parent(started, completed, sender),
+        custom_status=custom_status,
+        finished=finished,
+        fault=error,
+    )
+
+
+def _times(replay: Replay, now: str) -> dict[int, str]:
+    """Return when each number is scheduled: no two at the same tick."""
+    first_tick = to_ticks(now)
+    return {
+        planned.id: from_ticks(first_tick + place)
+        for place, planned in enumerate(replay.in_order())
+    }
+
+
 def _rows(
-    new: Sequence[HistoryEvent], replay: Replay, now: str
+    new: Sequence[HistoryEvent], replay: Replay, times: Mapping[int, str], now: str
 ) -> tuple[HistoryEvent, ...]:
     rows = [as_stored(event) for event in new]
     rows += [
         HistoryEvent(
             type=planned.type,
-            timestamp=now,
+            timestamp=times[planned.id],
             event_id=planned.id,
             fields=planned.fields,
         )

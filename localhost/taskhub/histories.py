@@ -9,16 +9,20 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from localhost.crashpoints import crash_point
 from localhost.errors import ConflictError, HostError, NotFoundError, PreconditionError
 from localhost.history import EventType, HistoryEvent
-from localhost.records import TaskMessage
-from localhost.taskhub import rewinds, rows
+from localhost.taskhub import notes, rewinds, rows
 from localhost.taskhub.blobs import Blobs
-from localhost.taskhub.queues import Received
-from localhost.taskhub.rows import InstanceChange
+from localhost.taskhub.port import (
+    Checkpoint,
+    InstanceChange,
+    LostHistoryError,
+    Notes,
+    Stored,
+)
 from localhost.taskhub.tables import (
     LARGEST_TRANSACTION_ROWS,
     Operation,
@@ -28,45 +32,6 @@ from localhost.taskhub.tables import (
 )
 
 LARGEST_TRANSACTION_BYTES = 3 * 1024 * 1024
-
-
-class LostHistoryError(HostError):
-    """Another host wrote this instance's history first: this turn does not count."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stored:
-    """An instance's history as it is kept; ``etag`` is that of its sentinel row.
-
-    ``next_row`` is the place of the first row after it, which is not their number when
-    a row is missing. ``applied`` are ids of what was applied already.
-    """
-
-    execution_id: str | None
-    events: tuple[HistoryEvent, ...]
-    etag: str | None
-    next_row: int = 0
-    applied: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Checkpoint:
-    """Everything that a turn makes happen.
-
-    ``events`` are written from row ``first_row`` on; ``etag`` is that of the sentinel
-    on which the turn was decided (None: there is none yet). ``change`` is None when
-    the instance's row would not say anything new.
-    """
-
-    instance_id: str
-    execution_id: str
-    outbox: Sequence[TaskMessage]
-    events: Sequence[HistoryEvent]
-    first_row: int
-    etag: str | None
-    change: InstanceChange | None
-    received: Sequence[Received] = ()
-    applied: tuple[str, ...] = ()
 
 
 class Histories:
@@ -101,13 +66,25 @@ class Histories:
             if row.get("ExecutionId") != execution_id:
                 break  # what an older, longer execution left behind
             current.append(await self._with_large_values(row))
+        next_row = rows.place_of(current[-1]["RowKey"]) + 1 if current else 0
         return Stored(
             execution_id=execution_id,
             events=tuple(rows.event_of_row(row) for row in current),
             etag=sentinel["odata.etag"] if sentinel else None,
-            next_row=rows.place_of(current[-1]["RowKey"]) + 1 if current else 0,
+            next_row=next_row,
             applied=rows.applied_of(sentinel or {}),
+            notes=await self._notes_in(sentinel or {}, execution_id, next_row),
+            is_whole=bool((sentinel or {}).get("IsCheckpointComplete", True)),
         )
+
+    async def _notes_in(
+        self, sentinel: Row, execution_id: str | None, next_row: int
+    ) -> Notes | None:
+        """Read what was noted with the last turn; None when another host wrote it."""
+        text = str(sentinel.get(notes.COLUMN) or "")
+        if text and not text.startswith("{"):
+            text = await self._blobs.read(text)
+        return notes.notes_in(text, execution_id=execution_id, next_row=next_row)
 
     async def write(self, checkpoint: Checkpoint) -> tuple[str, InstanceChange | None]:
         """Write the events in transactions that each end with the sentinel.
@@ -117,13 +94,16 @@ class Histories:
         """
         change, batches = await self._batches(checkpoint)
         key, etag = rows.key_of(checkpoint.instance_id), checkpoint.etag
+        next_row = checkpoint.first_row
         for number, batch in enumerate(batches, 1):
+            next_row += len(batch)
             columns = rows.sentinel_row(
                 checkpoint.execution_id,
                 self._now(),
                 is_complete=number == len(batches),
                 applied=checkpoint.applied,
             )
+            columns |= await self._columns_of_notes(checkpoint, next_row)
             sentinel = Operation(
                 method="POST" if etag is None else "MERGE",
                 partition_key=key,
@@ -142,6 +122,20 @@ class Histories:
         if etag is None:
             raise HostError(f"{checkpoint.instance_id}: the storage gave no ETag")
         return etag, change
+
+    async def _columns_of_notes(self, checkpoint: Checkpoint, next_row: int) -> Row:
+        """Return the columns of a checkpoint's notes; too large ones go to a blob."""
+        text = notes.text_of(
+            checkpoint.notes, execution_id=checkpoint.execution_id, next_row=next_row
+        )
+        if len(text) <= rows.LARGEST_VALUE_CHARS // 2:
+            return {notes.COLUMN: text}
+        blob = (
+            f"{rows.key_of(checkpoint.instance_id)}/notes-{rows.row_key(next_row)}-"
+            f"{secrets.token_hex(4).upper()}.json.gz"
+        )
+        await self._blobs.write(blob, text)
+        return {notes.COLUMN: blob}
 
     async def _batches(
         self, checkpoint: Checkpoint

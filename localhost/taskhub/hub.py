@@ -1,9 +1,6 @@
 """The task hub: the one door to what is kept, in records instead of rows and queues.
 
-Only ``commit`` makes a turn happen, in the one order that survives a crash at any
-point: messages out, history (guarded by the sentinel's ETag), instance row, and last
-the delete of what was received. A crash between any two leaves messages that come
-again, never work that is forgotten.
+What is written when, and in which order, is the business of whoever writes.
 """
 
 from __future__ import annotations
@@ -15,47 +12,27 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from localhost.crashpoints import crash_point
-from localhost.errors import ConflictError, PreconditionError
+from localhost.errors import ConflictError
 from localhost.history import Status
 from localhost.records import Instance, TaskMessage
 from localhost.taskhub import rows
 from localhost.taskhub.blobleases import refuse_leased
 from localhost.taskhub.blobs import Blobs, create_container
-from localhost.taskhub.histories import (
-    Checkpoint,
-    Histories,
-    LostHistoryError,
-    Stored,
-)
-from localhost.taskhub.instances import Filter, InstancePage, Instances
-from localhost.taskhub.messages import LOCK_S, Messages
+from localhost.taskhub.histories import Histories
+from localhost.taskhub.instances import Instances
 from localhost.taskhub.partitions import Partitions
-from localhost.taskhub.queues import Queues, Received
+from localhost.taskhub.port import LOCK_S, Received
+from localhost.taskhub.queues import Queues
 from localhost.taskhub.remaking import RemakingStorage
-from localhost.taskhub.rows import LARGEST_VALUE_CHARS, InstanceChange
 from localhost.taskhub.storage import Account, Storage
 from localhost.taskhub.tables import Table
 
-__all__ = [
-    "LARGEST_VALUE_CHARS",
-    "LOCK_S",
-    "Account",
-    "Checkpoint",
-    "Filter",
-    "InstanceChange",
-    "InstancePage",
-    "LostHistoryError",
-    "Partitions",
-    "Received",
-    "Stored",
-    "TaskHub",
-    "open_task_hub",
-]
+__all__ = ["Account", "Partitions", "TaskHub", "open_task_hub"]
 
 log = logging.getLogger(__name__)
 
 
-class TaskHub(Messages):
+class TaskHub:
     """One task hub in one storage account; opened by ``open_task_hub``."""
 
     def __init__(
@@ -67,10 +44,10 @@ class TaskHub(Messages):
         now: Callable[[], str],
     ) -> None:
         self._blobs = Blobs(storage, name)
-        super().__init__(Queues(storage, name, partition_count, self._blobs), now)
+        self._now = now
         self.name = name
         self.storage = storage
-        self._starting: dict[str, asyncio.Event] = {}
+        self.queues = Queues(storage, name, partition_count, self._blobs)
         self.histories = Histories(Table(storage, f"{name}History"), self._blobs, now)
         self.instances = Instances(Table(storage, f"{name}Instances"), self._blobs)
         self._partitions = Table(storage, f"{name}Partitions")
@@ -88,8 +65,8 @@ class TaskHub(Messages):
             self.instances.create(),
             self._create_app_lease(lease),
             *(
-                self._queues.create(q)
-                for q in (self.work_item_queue, *self.control_queues)
+                self.queues.create(q)
+                for q in (self.queues.work_items, *self.queues.control)
             ),
         )
         self._made_for = partitions
@@ -105,15 +82,16 @@ class TaskHub(Messages):
 
     async def _create_partitions(self, partitions: Partitions) -> None:
         await refuse_leased(self.storage, self.name)
-        await partitions.create(self.control_queues)
+        await partitions.create(self.queues.control)
 
     def partitions(
         self,
         *,
         worker_id: str,
-        listen: Callable[[str], None],
-        unlisten: Callable[[str], None],
+        listen: Callable[[str, bool], None],
+        unlisten: Callable[[str, bool], None],
         drained: Callable[[str], bool],
+        others: Callable[[bool], None],
     ) -> Partitions:
         """Return the ownership of this hub's control queues for one host."""
         return Partitions(
@@ -124,6 +102,7 @@ class TaskHub(Messages):
             listen=listen,
             unlisten=unlisten,
             drained=drained,
+            others=others,
         )
 
     async def rewind(self, row: Instance, message: TaskMessage) -> None:
@@ -146,7 +125,7 @@ class TaskHub(Messages):
             await self.instances.set_pending(row, self._now())
         crash_point("rewind: after instance row")
         if item is not None:
-            await self.abandon(item)
+            await self.queues.update(item, 0)
 
     async def has_to_rewind(self, instance_id: str) -> bool:
         """Whether a rewind of an instance was cut short before all its children."""
@@ -155,88 +134,42 @@ class TaskHub(Messages):
         return any(child and child.status is Status.FAILED for child in found)
 
     async def _put_hidden(self, message: TaskMessage) -> Received:
-        queue = self._queues.queue_for(message)
-        return await self._queues.put(queue, message, hidden_s=LOCK_S)
+        queue = self.queues.queue_for(message)
+        return await self.queues.put(queue, message, hidden_s=LOCK_S)
 
     def stop_retrying(self) -> None:
         """Let requests that the storage does not answer fail from now on."""
         self.storage.stop_retrying()
 
-    async def commit(
-        self, checkpoint: Checkpoint, *, follow: Callable[[], None] = lambda: None
-    ) -> str:
-        """Make a turn happen and return the sentinel's new ETag.
-
-        ``follow`` is called when the history is written: from then on the next turn's
-        messages may be sent. Raises ``LostHistoryError`` when another host was first;
-        the messages are out then, and whoever owns the instance knows them as
-        duplicates.
-        """
-        crash_point("before outbox")
-        await self.send_all(checkpoint.outbox)
-        crash_point("after outbox")
-        etag, change = await self.histories.write(checkpoint)
-        crash_point("after history")
-        follow()
-        if change is not None:
-            await self.instances.change(checkpoint.instance_id, change)
-        crash_point("after instance row")
-        self.complete(checkpoint.received)
-        return etag
-
-    async def add(self, message: TaskMessage, *, over: Instance | None) -> None:
-        """Start an instance: put its message, then write its row, then begin.
+    async def insert_start(
+        self, item: Received, message: TaskMessage, *, over: Instance | None
+    ) -> None:
+        """Write the row of a start whose message has been put.
 
         ``over`` is the finished instance of the same id that it replaces. Raises
         ``ConflictError`` or ``PreconditionError`` when another start was first.
         """
-        written = self._starting[message.instance_id] = asyncio.Event()
-        try:
-            item = await self._put_start(message, over)
-        finally:
-            if self._starting.get(message.instance_id) is written:
-                del self._starting[message.instance_id]
-            written.set()
-        if item.is_first and not item.is_ours:
-            self.expect_start(item)
-        self.offer(item)
-        await asyncio.sleep(0)  # its first message goes out before the caller's answer
-
-    async def status(
-        self, instance_id: str, *, with_input: bool = True
-    ) -> Instance | None:
-        """Return an instance as a status shows it, None when there is none.
-
-        What is worked on here may be up to a second behind what others have written.
-        """
-        if self.works_on(self._queues.control_queue_of(instance_id)):
-            return await self.instances.recall(instance_id, with_input=with_input)
-        return await self.instances.read(instance_id, with_input=with_input)
-
-    async def until_row_is_written(self, instance_id: str) -> None:
-        """Wait while this process is about to write the row of a start."""
-        written = self._starting.get(instance_id)
-        if written is not None:
-            await written.wait()
-
-    async def _put_start(self, message: TaskMessage, over: Instance | None) -> Received:
-        item = await self.put(message)
         crash_point("start: after message")
-        item.is_first = over is None
-        self.announce(item)
         input_ = message.event["Input"]
         if item.blob is not None and input_ is not None:
             input_ = self._blobs.url(item.blob)
         row = rows.row_of_start(
             message.event, self._now(), hub=self.name, input_=input_
         )
-        try:
-            await self.instances.insert(message.instance_id, row, over=over)
-        except (ConflictError, PreconditionError):
-            self.withdraw(item)
-            raise
+        await self.instances.insert(message.instance_id, row, over=over)
         crash_point("start: after instance row")
-        return item
+
+    async def status(
+        self, instance_id: str, *, is_own: bool, with_input: bool = True
+    ) -> Instance | None:
+        """Return an instance as a status shows it, None when there is none.
+
+        ``is_own``: this process works on it, and may be up to a second behind what
+        others have written.
+        """
+        if is_own:
+            return await self.instances.recall(instance_id, with_input=with_input)
+        return await self.instances.read(instance_id, with_input=with_input)
 
     async def purge(self, instance_id: str) -> bool:
         """Delete all that is kept of an instance; False when there was no row.
@@ -272,15 +205,9 @@ class TaskHub(Messages):
 async def open_task_hub(
     account: Account, *, name: str, partition_count: int, now: Callable[[], str]
 ) -> AsyncIterator[TaskHub]:
-    """Connect to a task hub; nothing is created or asked for yet.
-
-    Leaving it waits for deletes that are still on their way.
-    """
+    """Connect to a task hub; nothing is created or asked for yet."""
     storage = RemakingStorage(account)
     hub = TaskHub(storage, name=name, partition_count=partition_count, now=now)
     storage.remake = hub.remake
     async with storage:
-        try:
-            yield hub
-        finally:
-            await hub.close()
+        yield hub

@@ -3,37 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from localhost.errors import ConflictError, NotFoundError, PreconditionError
 from localhost.history import EventType, Status
 from localhost.records import Instance, TaskMessage
 from localhost.taskhub import rows
 from localhost.taskhub.blobs import Blobs
+from localhost.taskhub.port import Filter, InstanceChange, InstancePage
 from localhost.taskhub.recent import RecentRows
-from localhost.taskhub.rows import InstanceChange
 from localhost.taskhub.tables import Row, Table, equals
 from localhost.timestamps import padded
-
-
-@dataclass(frozen=True, kw_only=True)
-class Filter:
-    """Which instances a list shows; None means any. Times are timestamp texts."""
-
-    created_from: str | None = None
-    created_to: str | None = None
-    statuses: frozenset[Status] = frozenset()
-    prefix: str | None = None
-    page_size: int = 100
-    after: tuple[str, str] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class InstancePage:
-    """Instances of a list; ``next`` continues it, None at its end."""
-
-    instances: list[Instance] = field(default_factory=list)
-    next: tuple[str, str] | None = None
 
 
 class Instances:
@@ -102,16 +82,28 @@ class Instances:
                 raise
         self._recent.note(key, {"PartitionKey": key, **row})
 
-    async def change(self, instance_id: str, change: InstanceChange) -> None:
-        """Merge columns into an instance's row, which is made when missing."""
+    async def change(
+        self, instance_id: str, change: InstanceChange, *, over: Instance | None = None
+    ) -> bool:
+        """Merge columns into an instance's row, which is made when missing.
+
+        With ``over``, only a row that is still as it was read; else False.
+        """
         row = rows.row_of_change(change)
         key = rows.key_of(instance_id)
+        if_match = None if over is None else over.etag
         try:
-            await self._table.put(key, "", row, if_match=None, merge=True)
+            await self._table.put(key, "", row, if_match=if_match, merge=True)
+        except (PreconditionError, NotFoundError):
+            self._recent.forget(key)
+            if over is None:
+                raise
+            return False
         except BaseException:
             self._recent.forget(key)  # who knows what is written
             raise
         self._recent.merge(key, row)
+        return True
 
     async def set_pending(self, rewound: Instance, now: str) -> None:
         """Let the row of a rewound instance say that it is to run again.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from localhost.compat import timeout
 from localhost.crashpoints import crash_point
@@ -37,9 +37,11 @@ LET_GO_BEFORE_MS = 2_000  # before a lease ends that was not renewed
 class Partitions:
     """Owns control queues for this host and says which ones.
 
-    ``listen`` and ``unlisten`` are told of each queue that comes and goes; ``drained``
-    is asked whether a queue that is to go has nothing in work. ``worker_id`` must be
-    the host's own: two with the same id both believe they own the same queues.
+    ``listen`` is told of each queue that comes, and whether its last owner may have
+    been killed; ``unlisten`` of each that goes, and whether another host may work on it
+    already; ``others`` whether there are other hosts. ``drained`` is asked whether a
+    queue that is to go has nothing in work. ``worker_id`` must be the host's own: two
+    with the same id both believe they own the same queues.
     """
 
     def __init__(
@@ -49,14 +51,16 @@ class Partitions:
         hub: str,
         worker_id: str,
         now: Callable[[], str],
-        listen: Callable[[str], None],
-        unlisten: Callable[[str], None],
+        listen: Callable[[str, bool], None],
+        unlisten: Callable[[str, bool], None],
         drained: Callable[[str], bool],
+        others: Callable[[bool], None],
     ) -> None:
         self._table = table
         self._me = worker_id
         self._now = now
         self._listen, self._unlisten, self._drained = listen, unlisten, drained
+        self._others = others
         self._queues: Sequence[str] = ()
         self._owned: dict[str, Lease] = {}
         self._neighbours = Neighbours(hub=hub, me=worker_id)
@@ -93,7 +97,8 @@ class Partitions:
         """Make one pass; True when the next one should follow soon."""
         leases = [Lease.from_row(row) for row in await self._rows()]
         mine = {x.queue for x in leases if self._is_mine(x) and not is_stopping}
-        self._let_go(self._owned.keys() - mine)
+        lost = {x.queue for x in leases if x.owner != self._me}
+        self._release(self._owned.keys() - mine, lost)
         writes = decide(
             leases,
             me=self._me,
@@ -113,7 +118,8 @@ class Partitions:
         crash_point("after a claim of partitions")
         if is_stopping:
             return not all(results) or any(x.owner == self._me for x in now_are)
-        self._take_over(now_are)
+        before = {lease.queue: lease for lease in leases}
+        self._take_over(now_are, before)
         return not all(results) or any(self._is_on_its_way(x) for x in now_are)
 
     async def _rows(self) -> list[Row]:
@@ -146,25 +152,34 @@ class Partitions:
         is_leaving = lease.owner == self._me and lease.is_draining
         return is_leaving or lease.next_owner == self._me
 
-    def _take_over(self, leases: Collection[Lease]) -> None:
-        """Take messages of what is ours now, and of nothing else."""
+    def _take_over(
+        self, leases: Collection[Lease], before: Mapping[str, Lease]
+    ) -> None:
+        """Take messages of what is ours now, and of nothing else.
+
+        ``before`` are the rows as they were read before this pass.
+        """
         now = self._now()
         mine = {
             lease.queue: lease
             for lease in leases
             if self._is_mine(lease) and not lease.is_expired(now)
         }
-        self._let_go(self._owned.keys() - mine.keys())
-        for queue in sorted(mine.keys() - self._owned.keys()):
-            self._listen(queue)
-        self._owned = mine
+        lost = {lease.queue for lease in leases if lease.owner != self._me}
+        self._release(self._owned.keys() - mine.keys(), lost)
         for note in self._neighbours.look(list(leases), now):
             log.log(note.level, "%s", note.text)
+        self._others(self._neighbours.are_there)
+        for queue in sorted(mine.keys() - self._owned.keys()):
+            earlier = before.get(queue)
+            # An owner that ends in order, or hands a queue over, gives its row up.
+            self._listen(queue, earlier is not None and earlier.owner is not None)
+        self._owned = mine
 
-    def _let_go(self, queues: Iterable[str]) -> None:
+    def _release(self, queues: Iterable[str], lost: Collection[str]) -> None:
         for queue in sorted(queues):
             del self._owned[queue]
-            self._unlisten(queue)
+            self._unlisten(queue, queue in lost)
 
     def _watch(self) -> None:
         """Let go of what could not be renewed before others may claim it.
@@ -176,7 +191,7 @@ class Partitions:
         late = [queue for queue, x in self._owned.items() if x.is_expired(soon)]
         if late:
             log.debug("not renewed in time: %s", ", ".join(late))
-        self._let_go(late)
+        self._release(late, late)
         self._watching = asyncio.get_running_loop().call_later(WATCH_S, self._watch)
 
     async def _create_row(self, queue: str) -> None:

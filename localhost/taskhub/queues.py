@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import itertools
 import json
@@ -10,7 +9,6 @@ import time
 import uuid
 import xml.etree.ElementTree as ElementTree
 import zlib
-from dataclasses import dataclass, field
 from urllib.parse import quote
 from xml.sax.saxutils import escape
 
@@ -20,47 +18,15 @@ from localhost.history import EventType, UnreadableMessageError
 from localhost.records import TaskMessage, dumps
 from localhost.taskhub.blobs import Blobs
 from localhost.taskhub.due import due_at_s
+from localhost.taskhub.port import Lock, Received
 from localhost.taskhub.reading import task_message_of, unpacked
 from localhost.taskhub.storage import Response, Storage
 
 LARGEST_MESSAGE_BYTES = 46_080  # its Base64 form stays below the 64 KiB of a queue
 LONGEST_PAUSE_S = 600
+_GONE = 404
+_NOT_OURS = (400, _GONE)  # another pop receipt, or no such message
 _NO_ID = "00000000-0000-0000-0000-000000000000"
-
-
-@dataclass(kw_only=True, slots=True, eq=False)
-class Received:
-    """A message in our hands until ``locked_until_s`` (``time.monotonic``).
-
-    ``pop_receipt`` and ``locked_until_s`` change with every renewal. ``message`` is
-    None when ``text`` is no task message; ``fault`` then says why. ``due_at_s`` is
-    when it may be worked on, ``is_ours`` whether this process put it there itself (it
-    keeps no ``text`` then), ``is_first`` whether its instance has no history because it
-    is new; ``blob`` names where the text is when it was too large for the queue.
-    ``stands_in`` is the control queue of the answer that a work item has become.
-    ``receipt_lock`` lets a delete wait for a renewal on its way, which brings the
-    receipt that it needs.
-    """
-
-    queue: str
-    message_id: str
-    pop_receipt: str
-    dequeue_count: int
-    locked_until_s: float
-    message: TaskMessage | None
-    text: str = ""
-    fault: str = ""
-    due_at_s: float = 0.0
-    is_ours: bool = False
-    is_first: bool = False
-    blob: str | None = None
-    stands_in: str = ""
-    receipt_lock: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
-
-    @property
-    def lane_queue(self) -> str:
-        """The queue whose owner works on it."""
-        return self.stands_in or self.queue
 
 
 def partition_of(instance_id: str, partition_count: int) -> int:
@@ -116,12 +82,13 @@ class Queues:
         return Received(
             queue=queue,
             message_id=entry.findtext("MessageId", ""),
-            pop_receipt=entry.findtext("PopReceipt", ""),
             dequeue_count=1,
-            locked_until_s=time.monotonic() + (hidden_s or 0),
             message=message,
+            lock=Lock(
+                receipt=entry.findtext("PopReceipt", ""),
+                until_s=time.monotonic() + (hidden_s or 0),
+            ),
             due_at_s=due_at_s(message),
-            is_ours=True,
             blob=blob,
         )
 
@@ -163,34 +130,47 @@ class Queues:
 
     async def update(self, item: Received, hidden_s: int) -> bool:
         """Keep a message hidden for ``hidden_s``; False when it is no longer ours."""
-        async with item.receipt_lock:
-            query = f"popreceipt={quote(item.pop_receipt, safe='')}"
+        lock = item.lock
+        async with lock.guard:
             try:
                 answer = await self._storage.request(
                     "queue",
                     "PUT",
                     f"/{item.queue}/messages/{item.message_id}",
-                    query=f"{query}&visibilitytimeout={hidden_s}",
+                    query=f"popreceipt={quote(lock.receipt, safe='')}"
+                    f"&visibilitytimeout={hidden_s}",
                 )
             except StorageError as exc:
-                return _is_mine_after(exc)
-            item.pop_receipt = _header(answer, "x-ms-popreceipt")
-            item.locked_until_s = time.monotonic() + hidden_s
+                if exc.status not in _NOT_OURS:
+                    raise
+                return False
+            lock.receipt = _header(answer, "x-ms-popreceipt")
+            lock.until_s = time.monotonic() + hidden_s
             return True
 
     async def delete(self, item: Received) -> bool:
-        """Delete a message; False when somebody else holds it (or did so already)."""
-        async with item.receipt_lock:
+        """Delete a message; False when it was taken anew and is there still."""
+        lock = item.lock
+        async with lock.guard:
             try:
                 await self._storage.request(
                     "queue",
                     "DELETE",
                     f"/{item.queue}/messages/{item.message_id}",
-                    query=f"popreceipt={quote(item.pop_receipt, safe='')}",
+                    query=f"popreceipt={quote(lock.receipt, safe='')}",
                 )
             except StorageError as exc:
-                return _is_mine_after(exc)
+                if exc.status not in _NOT_OURS:
+                    raise
+                return exc.status == _GONE
             return True
+
+    async def count(self, queue: str) -> int:
+        """Return how many messages a queue holds, hidden ones too; roughly."""
+        answer = await self._storage.request(
+            "queue", "GET", f"/{queue}", query="comp=metadata"
+        )
+        return int(answer.headers.get("x-ms-approximate-messages-count", "0"))
 
     async def _received(
         self, queue: str, entry: ElementTree.Element, locked_until_s: float
@@ -203,10 +183,9 @@ class Queues:
         return Received(
             queue=queue,
             message_id=entry.findtext("MessageId", ""),
-            pop_receipt=entry.findtext("PopReceipt", ""),
             dequeue_count=int(entry.findtext("DequeueCount", "1")),
-            locked_until_s=locked_until_s,
             message=message,
+            lock=Lock(receipt=entry.findtext("PopReceipt", ""), until_s=locked_until_s),
             text=text,
             fault=fault,
             due_at_s=due_at_s(message),
@@ -265,13 +244,6 @@ def blob_named_in(text: str) -> str | None:
 def _escaped(text: str) -> str:
     """Return a text as XML keeps it to the letter."""
     return escape(text, {"\r": "&#13;"})
-
-
-def _is_mine_after(error: StorageError) -> bool:
-    """Whether an update or delete that failed is a fault; a lost message is none."""
-    if error.status in (400, 404):
-        return False
-    raise error
 
 
 def _header(answer: Response, name: str) -> str:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from localhost.errors import HostError
 from localhost.history import FIELDS, EventType, HistoryEvent, Status
 from localhost.records import Instance, dumps
+from localhost.taskhub.port import InstanceChange
 from localhost.timestamps import padded, trimmed
 
 Row = dict[str, Any]
@@ -44,23 +44,6 @@ _ESCAPED = {escape[1]: chr(number) for number, escape in _ESCAPES.items()}
 
 class UnreadableHistoryError(HostError):
     """A row of the History table is not one that Durable writes; the text says why."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class InstanceChange:
-    """What a checkpoint says of its instance; None leaves the column as it is.
-
-    ``started`` is the ExecutionStarted of a new execution: its name, input and times
-    are written. ``custom_status`` None is written as the text ``null``.
-    """
-
-    execution_id: str
-    updated_at: str
-    custom_status: str | None
-    started: HistoryEvent | None = None
-    status: Status | None = None
-    output: str | None = None
-    completed_at: str | None = None
 
 
 def key_of(instance_id: str) -> str:
@@ -146,13 +129,15 @@ def sentinel_row(
 ) -> Row:
     """Return the columns of the row that guards an instance's history.
 
-    ``applied`` stands in a column of our own, which the real host leaves alone.
+    ``applied`` stands in a column of our own, which the real host leaves alone. It is
+    written with the last rows of a checkpoint: what is in the rows before is known
+    from them.
     """
     row: Row = {"ExecutionId": execution_id, "IsCheckpointComplete": is_complete}
     if is_complete:
         _set_time(row, "CheckpointCompletedTimestamp", now)
-    if applied:
-        row[APPLIED] = ",".join(applied)[-LARGEST_VALUE_CHARS:]
+        if applied:
+            row[APPLIED] = ",".join(applied)[-LARGEST_VALUE_CHARS:]
     return row
 
 

@@ -48,6 +48,8 @@ _ORCHESTRATORS = {
     "        marker.touch()\n"
     "        time.sleep(2)\n"
     "    return (yield context.task_all(naps))",
+    "Naps": "naps = [context.call_activity('Sleep', n) for n in context.get_input()]\n"
+    "    return (yield context.task_all(naps))",
     "CallsExitsOnce": "return (yield context.call_activity('ExitsOnce', 'x'))",
     "PassesLarge": "large = 'z' * 60_000\n"
     "    return len((yield context.call_activity('Identity', large)))",

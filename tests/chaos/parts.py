@@ -99,6 +99,12 @@ def suspended(work: Work) -> None:
     work.end_events("suspended")
 
 
+def slow(work: Work) -> None:
+    """Have activities that take so long that each gets a message of its own."""
+    naps = [{"s": 1.0, "v": number} for number in range(3)]
+    work.start("slow", "Naps", naps, output=[0, 1, 2])
+
+
 def stopped(work: Work) -> None:
     """Stop the host while answers of activities wait for a turn to end."""
     work.start("stopped", "SlowTurn", output=[0, 1, 2])

@@ -22,14 +22,8 @@ from yarl import URL
 
 from localhost.history import EventType, HistoryEvent, Status
 from localhost.records import TaskMessage
-from localhost.taskhub.hub import (
-    Account,
-    Checkpoint,
-    InstanceChange,
-    Received,
-    TaskHub,
-    open_task_hub,
-)
+from localhost.taskhub.hub import Account, TaskHub, open_task_hub
+from localhost.taskhub.port import Checkpoint, InstanceChange, Notes
 from localhost.taskhub.storage import Storage
 from localhost.timestamps import Clock
 from tests.conftest import SERVICES, Emulator, account_at, connection_string_of
@@ -152,9 +146,10 @@ async def create(hub: TaskHub) -> None:
     await hub.create(
         hub.partitions(
             worker_id="maker",
-            listen=lambda queue: None,
-            unlisten=lambda queue: None,
+            listen=lambda queue, was_killed: None,
+            unlisten=lambda queue, is_lost: None,
             drained=lambda queue: True,
+            others=lambda are_there: None,
         )
     )
 
@@ -211,8 +206,7 @@ def checkpoint(
     instance_id: str,
     *events: HistoryEvent,
     execution_id: str = EXECUTION,
-    outbox: tuple[TaskMessage, ...] = (),
-    received: tuple[Received, ...] = (),
+    notes: Notes | None = None,
     first_row: int = 0,
     etag: str | None = None,
     **change: Any,
@@ -221,7 +215,6 @@ def checkpoint(
     return Checkpoint(
         instance_id=instance_id,
         execution_id=execution_id,
-        outbox=outbox,
         events=events,
         first_row=first_row,
         etag=etag,
@@ -231,7 +224,7 @@ def checkpoint(
             custom_status=None,
             **change,
         ),
-        received=received,
+        notes=notes or Notes(),
     )
 
 

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from localhost.durable.pump import LONGEST_EARLY_S, Pump
+from localhost.delivery.pump import LONGEST_EARLY_S, Pump
 from localhost.errors import StorageError
 from localhost.history import EventType
-from localhost.taskhub.hub import LOCK_S, Received, TaskHub
+from localhost.taskhub.hub import TaskHub
+from localhost.taskhub.port import LOCK_S, Received
 from localhost.taskhub.queues import Queues
 from localhost.timestamps import from_datetime
 from tests.conftest import Emulator

@@ -13,7 +13,8 @@ import pytest
 from localhost.errors import StorageError
 from localhost.records import TaskMessage
 from localhost.taskhub.blobs import Blobs
-from localhost.taskhub.queues import LARGEST_MESSAGE_BYTES, Queues, Received
+from localhost.taskhub.port import Received
+from localhost.taskhub.queues import LARGEST_MESSAGE_BYTES, Queues
 from localhost.taskhub.storage import Storage
 from tests.integration.conftest import WAIT_LIMIT_S, Judge, raised
 

@@ -8,7 +8,8 @@ import pytest
 
 from localhost.history import Status
 from localhost.records import Instance
-from localhost.taskhub.hub import Received, TaskHub
+from localhost.taskhub.hub import TaskHub
+from localhost.taskhub.port import Received
 from tests.conftest import Emulator
 from tests.integration.conftest import (
     Judge,

@@ -14,7 +14,8 @@ import pytest
 from localhost.errors import ConflictError, PreconditionError
 from localhost.history import EventType, HistoryEvent, Status
 from localhost.records import Instance, TaskMessage
-from localhost.taskhub.hub import Filter, LostHistoryError, Received, TaskHub
+from localhost.taskhub.hub import TaskHub
+from localhost.taskhub.port import Filter, LostHistoryError, Received
 from localhost.taskhub.rows import LARGEST_VALUE_CHARS
 from tests.integration.conftest import (
     EXECUTION,

@@ -12,7 +12,8 @@ import pytest
 from azure.data.tables import EdmType, EntityProperty, TableEntity
 
 from localhost.history import EventType, HistoryEvent, Status
-from localhost.taskhub.hub import Received, TaskHub
+from localhost.taskhub.hub import TaskHub
+from localhost.taskhub.port import Received
 from localhost.taskhub.queues import LARGEST_MESSAGE_BYTES
 from localhost.taskhub.rows import LARGEST_VALUE_CHARS
 from tests.integration.conftest import (

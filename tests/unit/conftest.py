@@ -16,7 +16,7 @@ from localhost.durable.sdk import OrchestratorState
 from localhost.durable.turn import Turn, decide
 from localhost.history import EventType, HistoryEvent
 from localhost.records import TaskMessage
-from localhost.taskhub.hub import Received
+from localhost.taskhub.port import Received
 
 NOW = "2026-11-22T04:00:00Z"
 

@@ -15,7 +15,7 @@ from localhost.durable.orchestrations import Orchestrations
 from localhost.history import HistoryEvent
 from localhost.outcome import Outcome, Returned
 from localhost.records import TaskMessage, dumps
-from localhost.taskhub.hub import Checkpoint, LostHistoryError, Received, Stored
+from localhost.taskhub.port import Checkpoint, LostHistoryError, Received, Stored
 from localhost.timestamps import Clock
 
 Event = Callable[..., HistoryEvent]

@@ -6,8 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from localhost.taskhub.answered import FEW_ANSWERS, LATE_S, MOST_ANSWERS, Answered
-from localhost.taskhub.queues import Received
+from localhost.delivery.answers_in_hand import (
+    FEW_ANSWERS,
+    LATE_S,
+    MOST_ANSWERS,
+    Answered,
+)
+from localhost.taskhub.port import Received
 
 
 @pytest.fixture(name="clock")

@@ -16,10 +16,10 @@ from localhost.durable.inbox import (
     sort_messages,
     verdict_on_start,
 )
-from localhost.durable.known import Known, marks_of
+from localhost.durable.seen import Known, marks_of
 from localhost.history import HistoryEvent, Status
 from localhost.records import Instance, TaskMessage
-from localhost.taskhub.hub import Received, Stored
+from localhost.taskhub.port import Received, Stored
 from localhost.timestamps import plus_ms
 
 Event = Callable[..., HistoryEvent]

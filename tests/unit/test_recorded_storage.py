@@ -18,7 +18,7 @@ import pytest
 
 from localhost.durable.activities import answer_of
 from localhost.durable.execution import Rules
-from localhost.durable.in_hand import change_of
+from localhost.durable.history_cache import change_of
 from localhost.durable.outbox import Sender
 from localhost.durable.sdk import state_of
 from localhost.durable.turn import decide

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from localhost.taskhub.hub import Received, TaskHub
+from localhost.delivery.sender import Sender
+from localhost.taskhub.port import Received
 
 log = logging.getLogger(__name__)
 
@@ -13,7 +14,7 @@ TRIES = 5  # of a message that nobody can read
 
 
 async def put_off(
-    hub: TaskHub,
+    sender: Sender,
     item: Received,
     reason: str,
     *,
@@ -31,20 +32,20 @@ async def put_off(
         item.dequeue_count,
         reason,
     )
-    await hub.abandon(item, pause_s)
+    await sender.abandon(item, pause_s)
 
 
-async def refuse(hub: TaskHub, item: Received, reason: str) -> None:
+async def refuse(sender: Sender, item: Received, reason: str) -> None:
     """Put off a message that nobody can work on; after some tries, move it away.
 
     The tries are for a blob that comes late, or a host that knows more than this one.
     """
     if item.dequeue_count < TRIES:
-        return await put_off(hub, item, reason, level=logging.DEBUG)
+        return await put_off(sender, item, reason, level=logging.DEBUG)
     log.warning(
         "A message of %s is none to work on; moved to %s after %d tries: %s",
         item.queue,
-        await hub.poison(item),
+        await sender.poison(item),
         item.dequeue_count,
         reason,
     )

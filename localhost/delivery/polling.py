@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 
 from localhost.compat import timeout
-from localhost.durable.room import Room
+from localhost.delivery.slots import Slots
 from localhost.errors import StorageError, UnavailableError
-from localhost.taskhub.hub import Received, TaskHub
+from localhost.taskhub.port import LOCK_S, Queues, Received
 
 log = logging.getLogger(__name__)
 
@@ -22,14 +22,22 @@ ROOM_PAUSE_S = 0.01  # asking for many messages takes no longer than for one
 
 
 class Poll:
-    """When a queue is looked at next."""
+    """When a queue is looked at next.
 
-    def __init__(self, queue: str) -> None:
+    ``is_settled`` says that all which lay in the queue when this host took it over is
+    in hand: what comes from then on is the latest. That cannot be before
+    ``settles_at_s`` (``time.monotonic``): until then, messages may lie hidden that a
+    host which was killed had in hand.
+    """
+
+    def __init__(self, queue: str, *, settles_in_s: float = 0.0) -> None:
         self.queue = queue
+        self.settles_at_s = time.monotonic() + settles_in_s
+        self.is_settled = False
         self.stop = asyncio.Event()
         self.wake = asyncio.Event()
         self.pause_s = SHORTEST_PAUSE_S
-        self._due_s: list[float] = []
+        self._due_s: list[float] = [self.settles_at_s] if settles_in_s else []
 
     def expect(self, at_s: float) -> None:
         """Look at the queue at a time (``time.monotonic``), whatever the pause is."""
@@ -57,40 +65,47 @@ class Poll:
 
 
 class Poller:
-    """Takes messages from queues as long as there is room for them.
+    """Takes messages from queues as long as there is place for them.
 
-    ``take`` gets each of them; ``longest_pause_s`` is how long an empty queue may go
-    unlooked at.
+    ``take`` gets each of them; ``settled`` is told of a queue once it is settled;
+    ``longest_pause_s`` is how long an empty queue may go unlooked at.
     """
 
     def __init__(
         self,
-        hub: TaskHub,
+        queues: Queues,
         *,
         name: str,
-        room: Room,
+        slots: Slots,
         take: Callable[[Received], None],
+        settled: Callable[[Poll], None],
         longest_pause_s: float,
     ) -> None:
-        self._hub = hub
+        self._queues = queues
         self._name = name
-        self._room = room
+        self._slots = slots
         self._take = take
+        self._settled = settled
         self._longest_pause_s = longest_pause_s
 
     async def run(self, poll: Poll) -> None:
         """Look at a queue until its poll is stopped; wait longer and longer."""
         while not poll.stop.is_set():
-            if not self._room.is_enough:
-                await self._room.wait(self._longest_pause_s)
+            if not self._slots.is_enough:
+                self._settle(poll)  # what is in hand is earlier than what is not
+                await self._slots.wait(self._longest_pause_s)
                 continue
-            if self._room.is_scarce:
+            if self._slots.is_scarce:
                 await asyncio.sleep(ROOM_PAUSE_S)
-                if not self._room.is_enough or poll.stop.is_set():
+                if not self._slots.is_enough or poll.stop.is_set():
                     continue
-            items = await self._receive(poll, min(LARGEST_BATCH, self._room.free))
-            for item in items:
+            count = min(LARGEST_BATCH, self._slots.free)
+            is_time = time.monotonic() >= poll.settles_at_s
+            items = await self._receive(poll, count)
+            for item in items or ():
                 self._take(item)
+            if is_time and items is not None and len(items) < count:
+                self._settle(poll)
             if items:
                 poll.pause_s = SHORTEST_PAUSE_S
             elif await poll.wait():
@@ -98,15 +113,20 @@ class Poller:
             else:
                 poll.pause_s = min(poll.pause_s * 2, self._longest_pause_s)
 
-    async def _receive(self, poll: Poll, count: int) -> list[Received]:
-        """Receive to the end, so that no message stays locked unseen."""
+    def _settle(self, poll: Poll) -> None:
+        if not poll.is_settled:
+            poll.is_settled = True
+            self._settled(poll)
+
+    async def _receive(self, poll: Poll, count: int) -> list[Received] | None:
+        """Receive to the end, so that no message stays locked unseen; None: in vain."""
         try:
-            return await self._hub.receive(poll.queue, count)
+            return await self._queues.get(poll.queue, count=count, lock_s=LOCK_S)
         except UnavailableError:
-            return []
+            return None
         except StorageError as exc:
             log.error("%s: cannot read %s: %s", self._name, poll.queue, exc)
-            return []
+            return None
         except Exception:
             log.exception("%s: cannot read %s", self._name, poll.queue)
-            return []
+            return None

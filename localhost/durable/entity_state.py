@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from localhost.delivery.messages import Control
+from localhost.durable.pending import Pending
 from localhost.history import EventType
 from localhost.records import Instance, TaskMessage, json_object
-from localhost.taskhub.hub import Received, Stored
+from localhost.taskhub.port import Stored
 from localhost.timestamps import plus_ms, to_ticks
 
 REORDER_WINDOW_MS = 30 * 60_000
@@ -21,7 +23,7 @@ _NEVER = "0001-01-01T00:00:00"
 class Request:
     """An operation as its message asks for it; ``parent`` None for a client."""
 
-    item: Received
+    item: Control
     id: str
     operation: str
     input: str | None
@@ -32,7 +34,7 @@ class Request:
     predecessor: str
 
     @classmethod
-    def of(cls, item: Received, message: TaskMessage) -> Request | None:
+    def of(cls, item: Control, message: TaskMessage) -> Request | None:
         """Read it from its message; None when the message asks for no operation."""
         wire = json_object(message.event["Input"])
         name = str(message.event["Name"] or "")
@@ -53,23 +55,35 @@ class Request:
 
 @dataclass(kw_only=True)
 class Entity:
-    """An entity in memory: its scheduler state, and what was applied to it."""
+    """An entity in memory: its scheduler state, and what was applied to it.
 
+    ``pending`` are replies that may not have been sent.
+    """
+
+    instance_id: str = ""
     scheduler: dict[str, Any] = field(default_factory=dict)
     applied: list[str] = field(default_factory=list)
     execution_id: str | None = None
     etag: str | None = None
+    pending: Pending = field(default_factory=Pending)
 
     @classmethod
-    def of(cls, stored: Stored) -> Entity:
+    def of(cls, instance_id: str, stored: Stored) -> Entity:
         """Read it from its history: the state is the input of its start."""
         started = [e for e in stored.events if e.type is EventType.ExecutionStarted]
         return cls(
+            instance_id=instance_id,
+            pending=Pending.of(stored.notes, is_unsure=bool(stored.events)),
             scheduler=json_object(started[-1]["Input"] if started else None),
             applied=[str(id_) for id_ in stored.applied],
             execution_id=stored.execution_id,
             etag=stored.etag,
         )
+
+    @property
+    def size_bytes(self) -> int:
+        """How much memory it takes, roughly."""
+        return 2 * len(str(self.scheduler)) + 100 * len(self.applied)
 
     @property
     def exists(self) -> bool:

@@ -1,0 +1,1 @@
+"""Messages in hand: taken from queues, worked on in order, sent, given back."""
