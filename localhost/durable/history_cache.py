@@ -28,7 +28,8 @@ class InstanceHistory:
     ``texts`` are the events as a function receives them, ``seen`` is what they say of
     messages, ``turns`` how many of them begin one; ``next_row`` is the place where the
     next event is written, ``etag`` that of the sentinel on which it is. ``is_row_sure``
-    says that the row has been written with this history (``custom_status`` with what).
+    says that the row says what the history does (``custom_status`` of it), or that a
+    message will come again by which it is repaired.
     ``applied`` are marks of events that earlier executions took, see ``seen.mark_of``.
 
     ``pending`` are messages that the history tells of and that may not have been sent.
@@ -66,6 +67,7 @@ class InstanceHistory:
             pending=Pending.of(stored.notes, is_unsure=bool(stored.events)),
             is_whole=stored.is_whole,
             has_notes=stored.notes is not None,
+            is_row_sure=stored.notes is not None,
         )
         history.add(stored.events)
         history.next_row = stored.next_row

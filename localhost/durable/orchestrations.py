@@ -486,6 +486,8 @@ def _is_behind(
             return False
         if any(e.type is EventType.GenericEvent for e in history.events):
             return False
+    if not row.name:
+        return True
     return (row.execution_id, row.status, row.custom_status) != (
         history.execution_id,
         status_of(history.events),

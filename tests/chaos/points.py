@@ -96,19 +96,19 @@ def at(point: str, *passes: tuple[int, Part], **options: bool) -> list[Scenario]
 
 SCENARIOS = [
     *at(
-        "before history", (3, chain), (2, suspended), (1, entities), (4, custom_status)
+        "before history", (3, chain), (2, suspended), (1, entities), (2, custom_status)
     ),
     *at("after history", (1, chain), (2, chain), (4, chain), (1, chains), (3, chains)),
     *at("after history", (1, entities), (2, entities), (5, entities), (3, events)),
     *at("after history", (2, terminated), (2, suspended), (4, events)),
     *at("after history", (3, custom_status), (2, custom_statuses), (1, children)),
     *at("after history", (4, children), (2, eternal), (1, fan_out), (1, timers)),
-    *at("between two outbox messages", (1, fan_out), (2, children), (2, entities)),
+    *at("between two outbox messages", (1, wide), (2, children), (2, entities)),
     *at("after outbox", (1, entities), (3, children), (2, eternal), (1, fan_out)),
     *at("after outbox", (3, custom_status), (3, chains)),
     *at("between two history transactions", (1, wide)),
     *at("after instance row", (1, timers), (2, entities), (1, slow), (1, fan_out)),
-    *at("after the work item of an activity in work", (1, slow), (2, stopped)),
+    *at("after the work item of an activity in work", (1, slow), (2, slow)),
     *at("before delete", (5, children), (4, entities), (3, events)),
     *at("before delete", (1, again)),
     *at("start: after message", (1, large), (2, again)),

@@ -227,6 +227,19 @@ EXCUSES = (
         when=lambda expected, found: found is ABSENT and _is_answer(expected),
     ),
     Excuse(
+        name="activities-begun-at-once",
+        areas=("storage",),
+        place=r"message in \S+workitems: (TaskScheduledEvent .*|in a blob)"
+        r"|PUT \S+-TaskScheduled\.json\.gz",
+        when=lambda expected, found: found is ABSENT,
+    ),
+    Excuse(
+        name="notes-beside-history",
+        areas=("storage",),
+        place=r".* · content\.LocalhostNotes",
+        when=lambda expected, found: expected is ABSENT,
+    ),
+    Excuse(
         name="timers-on-time",
         areas=("storage",),
         step="03-timer · .*",
