@@ -146,10 +146,20 @@ def _refusal_told(hub: TaskHub) -> Iterator[None]:
     try:
         yield
     except Exception as exc:
-        for each in getattr(exc, "exceptions", ()):  # those of a task group
+        for each in _leaves_of(exc):
             if isinstance(each, StorageError) and each.status in REFUSALS:
                 raise _locked_out(hub, each) from exc
         raise
+
+
+def _leaves_of(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception, or those in a group of them: the groups of tasks nest."""
+    inner = getattr(error, "exceptions", None)
+    if inner is None:
+        yield error
+        return
+    for each in inner:
+        yield from _leaves_of(each)
 
 
 def _locked_out(hub: TaskHub, error: StorageError) -> CannotGoOnError:
