@@ -16,8 +16,10 @@ from localhost.timestamps import Clock
 @pytest.fixture(name="hub")
 async def _hub() -> AsyncIterator[TaskHub]:
     """A hub that is asked nothing."""
-    urls = {name: f"http://127.0.0.1:9/{name}" for name in ("blob", "queue", "table")}
-    account = Account(name="mine", key="a2V5", urls=urls)
+    url = "http://127.0.0.1:9/mine"
+    account = Account(
+        name="mine", key="a2V5", urls={"blob": url, "queue": url, "table": url}
+    )
     async with open_task_hub(
         account, name="Hub", partition_count=1, now=Clock().now
     ) as hub:
@@ -46,7 +48,7 @@ async def test_a_refusal_is_told_however_deep_it_was_met(
 @pytest.mark.parametrize("depth", [0, 2])
 async def test_another_fault_stays_what_it_is(hub: TaskHub, depth: int) -> None:
     """Its traceback is what helps then."""
-    with pytest.raises(Exception) as caught:  # noqa: PT011
+    with pytest.raises(Exception) as caught:
         with _refusal_told(hub):
             await fail(depth, 500)
 
