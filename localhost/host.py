@@ -33,7 +33,6 @@ log = logging.getLogger(__name__)
 
 CLOSE_LIMIT_S = 2.0  # for what ran on after the drain
 AZURITE_FOLDER = ".azurite"
-THREADS_FOR_HTTP = 16
 REFUSALS = (401, 403)
 VERSION = "4.0.0-localhost"
 
@@ -238,9 +237,8 @@ def _partitions(hub: TaskHub, parts: Parts, worker_id: str) -> Partitions:
 
 
 def _threads(durable: DurableSettings) -> int:
-    """As many as may be needed at once, so that activities starve nobody."""
-    at_once = durable.max_activities + durable.max_orchestrators
-    return at_once + durable.max_entities + THREADS_FOR_HTTP
+    """As many as instances may need at once, so that activities starve nobody."""
+    return durable.max_activities + durable.max_orchestrators + durable.max_entities
 
 
 def _account(account: StorageAccount) -> Account:
