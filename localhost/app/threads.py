@@ -1,7 +1,8 @@
 """The threads in which synchronous user code runs; imports nothing of ours.
 
 Not ``concurrent.futures``: its threads hold the process until they end, and user code
-that never returns must not do that. These are daemons, named ``function-N`` and ``http-function-N``.
+that never returns must not do that. These are daemons, named ``function-N``, or
+``http-function-N``.
 
 Instances have threads of their own, of which a request takes none: a request may wait
 for an instance, and would wait for ever if it held the thread that the instance needs.
