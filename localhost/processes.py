@@ -85,11 +85,12 @@ def _command_line(pid: int) -> str:
 def try_lock(path: Path) -> BinaryIO | None:
     """Lock a file until ``unlock`` or this process' end; ``None`` if another has it.
 
+    It can be read, and written at its end: on Windows by nobody else meanwhile.
     The file stays when the lock is gone: to delete it would race with the next one.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("ab")
+        file = path.open("a+b")
     except OSError as exc:
         raise CannotStartError(
             f"{path} cannot be written: {exc.strerror}. The folder must be one in which"

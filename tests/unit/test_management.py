@@ -1,4 +1,4 @@
-"""Who waits for an output: how often is looked, and for how long."""
+"""The management API: who may ask it, and how often it looks for who waits."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import cast
 
 import pytest
 from aiohttp import ClientSession, web
+from aiohttp.test_utils import make_mocked_request
 from yarl import URL
 
 from localhost.durable.client import Client
@@ -106,3 +107,11 @@ async def test_nobody_waits_for_a_client_that_has_gone(
         if client.looks == before:
             return
     pytest.fail("it is looked at for ever")
+
+
+@pytest.mark.parametrize("query", [{}, {"code": ""}, {"code": "x"}])
+def test_an_empty_key_opens_nothing(query: dict[str, str]) -> None:
+    """Whoever shows none, or an empty one, would show the right one."""
+    admission = Admission(code="", hub_name="Hub", leads_here=lambda _: True)
+
+    assert not admission.is_allowed(make_mocked_request("GET", "/"), query)
