@@ -48,6 +48,7 @@ AZURITE_SCRIPT = Path(__file__).parent / "node_modules/azurite/dist/src/azurite.
 _HALF_LIMIT_S = 1.5  # for the ports of an Azurite that just starts or ends
 _TAIL_LINES = 8
 WATCH_S, OTHERS_WATCH_S = 0.1, 1.0  # what is no child of ours costs more to look at
+FAULT_PAUSE_S = 1.0
 LONG_LIFE_S = 60.0
 LONGEST_PAUSE_S = 60.0  # between starts of an Azurite that ends again and again
 
@@ -104,11 +105,21 @@ class Keeper:
         self._pause_s = 0.0
 
     async def watch(self) -> None:
-        """Watch until somebody else's Azurite listens in the place of ours."""
-        while own := self.own:
+        """Watch until somebody else's Azurite listens in the place of ours.
+
+        A fault does not end it: who would start Azurite again?
+        """
+        own = self.own
+        while own:
             await asyncio.sleep(WATCH_S if own.process else OTHERS_WATCH_S)
-            if not own.is_alive(self._site):
-                await self._replace(own)
+            try:
+                if not await own.is_alive(self._site):
+                    await self._replace(own)
+            except Exception:
+                log.exception("Looking after Azurite (pid %d) is tried again.", own.pid)
+                await asyncio.sleep(FAULT_PAUSE_S)
+            else:
+                own = self.own
 
     async def _replace(self, own: Own) -> None:
         log.warning(
@@ -142,12 +153,22 @@ class Keeper:
 
 async def _use_or_start(site: Site) -> Own | None:
     """Join those who use our Azurite; ``None`` when somebody else's listens."""
+    try:
+        return await _joined(site)
+    except OSError as exc:
+        raise CannotStartError(
+            f"Azurite cannot be started: {exc}; expected: a folder {site.folder} in"
+            " which you may write, on a disk with room. Put that right and start again."
+        ) from exc
+
+
+async def _joined(site: Site) -> Own | None:
     while True:
         if not site.pid_file.exists() and await _is_listening(site):
             return None  # nothing is written to the folder then
         async with site.users.alone():
             is_up = await _is_listening(site)
-            own = _running(site) if is_up else await _start(site)
+            own = await (_running(site) if is_up else _start(site))
             if own:
                 site.users.join()
         if own or is_up:
@@ -167,10 +188,10 @@ async def _is_listening(site: Site) -> bool:
     return bool(ports)
 
 
-def _running(site: Site) -> Own | None:
+async def _running(site: Site) -> Own | None:
     """The Azurite that listens, if it is ours."""
     pid = recorded_pid(site)
-    if not is_serving(pid, site):
+    if not await is_serving(pid, site):
         return None
     if not site.users.has_others():
         site.say(f"Azurite (pid {pid}) of an earlier host goes on.")
@@ -180,7 +201,7 @@ def _running(site: Site) -> Own | None:
 async def _start(site: Site) -> Own | None:
     """Start Azurite; ``None`` when another came first, or the old one just ends."""
     pid = recorded_pid(site)
-    if is_of_folder(pid, site):
+    if await is_of_folder(pid, site):
         return await _wait_for_recorded(Own(pid=pid), site)
     if was_cut_off(site):
         site.say(
@@ -195,13 +216,13 @@ async def _leave(own: Own | None, site: Site) -> None:
     async with site.users.alone():
         site.users.leave()
         pid = recorded_pid(site)
-        if (own is None or own.pid != pid) and is_of_folder(pid, site):
+        if (own is None or own.pid != pid) and await is_of_folder(pid, site):
             own = Own(pid=pid)  # another host was first to start one again
         if own is None:
             return
         if not site.users.has_others():
             await end(own, site)
-        elif own.is_alive(site):
+        elif await own.is_alive(site):
             site.say(f"Azurite (pid {own.pid}) goes on: another host uses it.")
 
 
@@ -210,13 +231,13 @@ async def _wait_for_recorded(own: Own, site: Site) -> Own | None:
 
     One on other ports is ended first: two on one folder would spoil the data.
     """
-    if not is_serving(own.pid, site):
+    if not await is_serving(own.pid, site):
         if site.users.has_others():
             raise _elsewhere(own, site)
         ask_to_end(own.pid, site)
     if await has_come(own, site):
         return own
-    if own.is_alive(site):
+    if await own.is_alive(site):
         raise CannotStartError(
             f"Azurite (pid {own.pid}) holds {site.folder}, but does not listen on"
             f" {site.endpoints}. End that process and start again."
@@ -233,7 +254,7 @@ async def _started(own: Own, site: Site) -> Own | None:
     if is_up:
         site.say(f"Azurite started (pid {own.pid}), its data is in {site.folder}.")
         return own
-    if own.is_alive(site):
+    if await own.is_alive(site):
         await end(own, site)
         raise _failed(site, f"did not listen within {START_LIMIT_S:.0f} s")
     site.pid_file.unlink(missing_ok=True)

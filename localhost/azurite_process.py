@@ -90,10 +90,10 @@ class Own:
     pid: int
     process: subprocess.Popen[bytes] | None = None
 
-    def is_alive(self, site: Site) -> bool:
+    async def is_alive(self, site: Site) -> bool:
         if self.process:
             return self.process.poll() is None
-        return is_of_folder(self.pid, site)
+        return await is_of_folder(self.pid, site)
 
     def end_in_words(self, site: Site) -> str:
         """How it ended, once it has."""
@@ -101,9 +101,17 @@ class Own:
         if code is None:
             return "nobody knows why"
         if code < 0:
-            return signal.Signals(-code).name
+            return signal_name(-code)
         last = (log_text(site).splitlines() or ["(nothing)"])[-1]
         return f"exit code {code}, its last words: {last}"
+
+
+def signal_name(number: int) -> str:
+    """``SIGKILL`` for 9; real-time signals have a number only."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def listening(endpoints: Endpoints) -> set[int]:
@@ -125,15 +133,18 @@ def _is_listening(host: str, port: int) -> bool:
 
 
 def spawn(site: Site) -> Own:
-    """Start a process of our own and write down its pid; it does not listen yet."""
+    """Start a process of our own and write down its pid; it does not listen yet.
+
+    Raises ``CannotStartError``, and ``OSError`` for a folder that cannot be written.
+    """
     if not site.script.is_file():
         raise CannotStartError(
             f"Azurite is not installed: {site.script} does not exist. Install it with:"
             f" {INSTALL_COMMAND}"
         )
     node = node_for(site)
-    try:
-        with site.log.open("wb") as log:
+    with site.log.open("wb") as log:
+        try:
             process = subprocess.Popen(
                 [str(node), *_ends_by_break(), str(site.script), *_arguments(site)],
                 env={**site.environ, "AZURITE_ACCOUNTS": f"{site.account}:{site.key}"},
@@ -142,12 +153,17 @@ def spawn(site: Site) -> Own:
                 stderr=subprocess.STDOUT,
                 **apart(),
             )
-    except OSError as exc:
-        raise CannotStartError(
-            f"{node} cannot be run: {exc.strerror}. Expected is Node; get it with:"
-            f" {INSTALL_COMMAND}"
-        ) from exc
-    site.pid_file.write_text(f"{process.pid}\n", encoding="utf-8")
+        except OSError as exc:
+            raise CannotStartError(
+                f"{node} cannot be run: {exc.strerror}. Expected is Node; get it with:"
+                f" {INSTALL_COMMAND}"
+            ) from exc
+    try:
+        site.pid_file.write_text(f"{process.pid}\n", encoding="utf-8")
+    except OSError:
+        process.kill()  # nobody would know of it, and it has done nothing yet
+        process.wait()
+        raise
     return Own(pid=process.pid, process=process)
 
 
@@ -175,7 +191,7 @@ def _ends_by_break() -> list[str]:
 async def has_come(own: Own, site: Site) -> bool:
     """Wait until it listens; false when the process ended or the time is up."""
     until = time.monotonic() + START_LIMIT_S
-    while own.is_alive(site) and time.monotonic() < until:
+    while time.monotonic() < until and await own.is_alive(site):
         if _says_it_listens(site) and await _answers(site.endpoints):
             return True
         await asyncio.sleep(POLL_S)
@@ -248,19 +264,24 @@ def recorded_pid(site: Site) -> int:
         return 0
 
 
-def is_of_folder(pid: int, site: Site) -> bool:
+async def is_of_folder(pid: int, site: Site) -> bool:
     """The process is an Azurite with our data, on whatever ports."""
-    return pid > 0 and runs(pid, f" -l {site.location} ")
+    return await _runs(pid, f" -l {site.location} ")
 
 
-def is_serving(pid: int, site: Site) -> bool:
+async def is_serving(pid: int, site: Site) -> bool:
     """The process is an Azurite with our data on our ports."""
-    return pid > 0 and runs(pid, " ".join(["", *_arguments(site), ""]))
+    return await _runs(pid, " ".join(["", *_arguments(site), ""]))
+
+
+async def _runs(pid: int, words: str) -> bool:
+    # In a thread: where there is no /proc, another process is run to look.
+    return pid > 0 and await asyncio.to_thread(runs, pid, words)
 
 
 async def end(own: Own, site: Site) -> None:
     """Ask it to end and wait until it has saved; killed only after a long time."""
-    if own.is_alive(site) and not ask_to_end(own.pid, site):
+    if await own.is_alive(site) and not ask_to_end(own.pid, site):
         site.say(f"Azurite (pid {own.pid}) cannot be asked to end; it goes on.")
         return
     if not await _has_ended(own, site, _END_NOTICE_S):
@@ -289,7 +310,7 @@ async def _wait_then_kill(own: Own, site: Site) -> None:
 
 async def _has_ended(own: Own, site: Site, limit_s: float) -> bool:
     until = time.monotonic() + limit_s
-    while own.is_alive(site):
+    while await own.is_alive(site):
         if time.monotonic() > until:
             return False
         await asyncio.sleep(POLL_S)

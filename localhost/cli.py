@@ -103,7 +103,10 @@ def _port(text: str) -> int:
 
 
 async def _until_stopped(command: Command, settings: Settings) -> None:
-    """Run a command; SIGINT and SIGTERM ask it to end, a second one ends it at once."""
+    """Run a command; SIGINT and SIGTERM ask it to end, a second one ends it at once.
+
+    So does SIGHUP, unless it was ignored from the start, as ``nohup`` has it.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -114,13 +117,20 @@ async def _until_stopped(command: Command, settings: Settings) -> None:
 
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
         number = getattr(signal, name, None)
-        if number is None:
+        if number is None or _is_nohup(number):
             continue
         try:
             loop.add_signal_handler(number, ask_to_stop)
         except NotImplementedError:  # Windows
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(ask_to_stop))
     await command(settings, stop)
+
+
+def _is_nohup(number: int) -> bool:
+    # SIGINT is another matter: a shell has every job in the background ignore it, and
+    # Ctrl-C is to end those of a script all the same.
+    is_ignored = signal.getsignal(number) is signal.SIG_IGN
+    return is_ignored and signal.Signals(number).name == "SIGHUP"
 
 
 async def _start(settings: Settings, stop: asyncio.Event) -> None:

@@ -12,13 +12,13 @@ from localhost.durable.client import Client
 from localhost.errors import CannotStartError
 from localhost.functions import DurableFunctions
 from localhost.keys import webhook_key
-from localhost.settings import Settings, connection
+from localhost.settings import HOSTNAME, Settings, authority, connection
 from localhost.web import payloads
 from localhost.web.admin import Admin, HostIdentity
 from localhost.web.admission import Admission
 from localhost.web.management import Management
 from localhost.web.routes import RouteTable
-from localhost.web.server import Cors, Server
+from localhost.web.server import Cors, KnownHosts, Server
 from localhost.web.triggers import HttpTriggers
 
 VERSION = "4.0.0-localhost"
@@ -82,12 +82,18 @@ class Front:
                 origins=settings.cors_origins,
                 are_credentials_allowed=settings.cors_credentials,
             ),
+            hosts=KnownHosts(address=settings.address, allowed=settings.allowed_hosts),
+            listening=self._tell_address,
             stop_limit_s=CLOSE_LIMIT_S,
         )
 
     def open(self) -> None:
         """Answer requests from now on, not only those for ``/admin``."""
         self._is_open = True
+
+    def _tell_address(self, port: int) -> None:
+        """Let the app know where it is reached, before it is imported."""
+        os.environ[HOSTNAME] = authority(self._settings.address, port)
 
     def _is_ready(self) -> bool:
         return self._is_open
@@ -102,7 +108,7 @@ class Front:
         """Return what a durableClient binding hands to a function."""
         rpc = self.server.rpc_base_url if self._settings.durable.rpc_enabled else None
         return payloads.client_binding(
-            host=f"localhost:{self.server.port}",
+            host=authority(self._settings.address, self.server.port),
             hub=self._client.hub_name,
             binding_hub=_text(binding.properties.get("taskHub")),
             binding_connection=_text(

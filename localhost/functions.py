@@ -57,7 +57,7 @@ class DurableFunctions:
         """Call a function that has no HTTP trigger, as ``/admin/functions`` does."""
         for function in self._app.functions:
             if function.name == function_name:
-                await self._invoke(function, text, "-")
+                await self._invoke(function, text, "-", is_from_outside=True)
 
     def unknown(self, kind: Kind, name: str) -> str | None:
         """Return None for a function that exists, else the text of the extension."""
@@ -85,14 +85,25 @@ class DurableFunctions:
             return Raised(type_name="", message=message, traceback="")
         return await self._invoke(function, text, instance_id)
 
-    async def _invoke(self, function: Function, text: str, instance_id: str) -> Outcome:
+    async def _invoke(
+        self,
+        function: Function,
+        text: str,
+        instance_id: str,
+        *,
+        is_from_outside: bool = False,
+    ) -> Outcome:
         bindings = {
             binding.name: self.client_binding(binding)
             for binding in function.bindings
             if binding.type in DURABLE_CLIENTS
         }
         return await self._worker.invoke(
-            function, text, instance_id=instance_id, bindings=bindings
+            function,
+            text,
+            instance_id=instance_id,
+            bindings=bindings,
+            is_from_outside=is_from_outside,
         )
 
 

@@ -34,7 +34,6 @@ log = logging.getLogger(__name__)
 DRAIN_LIMIT_S = 30.0  # for all that runs when the host is to stop
 CLOSE_LIMIT_S = 2.0  # for what ran on after the drain
 AZURITE_FOLDER = ".azurite"
-THREADS_FOR_HTTP = 16
 REFUSALS = (401, 403)
 VERSION = "4.0.0-localhost"
 
@@ -147,10 +146,20 @@ def _refusal_told(hub: TaskHub) -> Iterator[None]:
     try:
         yield
     except Exception as exc:
-        for each in getattr(exc, "exceptions", ()):  # those of a task group
+        for each in _leaves_of(exc):
             if isinstance(each, StorageError) and each.status in REFUSALS:
                 raise _locked_out(hub, each) from exc
         raise
+
+
+def _leaves_of(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception, or those in a group of them: the groups of tasks nest."""
+    inner = getattr(error, "exceptions", None)
+    if inner is None:
+        yield error
+        return
+    for each in inner:
+        yield from _leaves_of(each)
 
 
 def _locked_out(hub: TaskHub, error: StorageError) -> CannotGoOnError:
@@ -232,9 +241,8 @@ def _partitions(hub: TaskHub, parts: Parts, worker_id: str) -> Partitions:
 
 
 def _threads(durable: DurableSettings) -> int:
-    """As many as may be needed at once, so that activities starve nobody."""
-    at_once = durable.max_activities + durable.max_orchestrators
-    return at_once + durable.max_entities + THREADS_FOR_HTTP
+    """As many as instances may need at once, so that activities starve nobody."""
+    return durable.max_activities + durable.max_orchestrators + durable.max_entities
 
 
 def _account(account: StorageAccount) -> Account:

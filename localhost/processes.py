@@ -15,9 +15,12 @@ from localhost.errors import CannotStartError
 if sys.platform == "win32":
     import ctypes
     import msvcrt
+    from ctypes import wintypes
 
     _QUERY_AND_SYNCHRONIZE = 0x1000 | 0x100000
     _WAIT_TIMEOUT = 258
+    _COMMAND_LINE_INFORMATION = 60  # since Windows 8.1
+    _LARGEST_BYTES = 0x10000 + 64  # a UNICODE_STRING with its text behind it
 else:
     import fcntl
 
@@ -56,17 +59,17 @@ def kill(pid: int) -> None:
 
 
 def runs(pid: int, words: str) -> bool:
-    """A live process has this pid and *words* in its command line.
+    """A live process has this pid and *words* in its arguments, joined by blanks.
 
-    Windows shows no command line here: a live process is enough there.
+    It may take some milliseconds where there is no ``/proc``: not for the event loop.
     """
-    if sys.platform == "win32":
-        return _is_alive_on_windows(pid)
     return words in f"{_command_line(pid)} "
 
 
 def _command_line(pid: int) -> str:
     """Arguments joined by blanks; empty for a process that is gone or a zombie."""
+    if sys.platform == "win32":
+        return without_quotes(_command_line_on_windows(pid))
     if Path("/proc/self/cmdline").exists():
         try:
             raw = Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -82,14 +85,23 @@ def _command_line(pid: int) -> str:
     return listed.stdout.rstrip()
 
 
+def without_quotes(command_line: str) -> str:
+    """Return the arguments of a command line of Windows, joined by blanks.
+
+    Right for those that hold no quote themselves: no path on Windows does.
+    """
+    return command_line.replace('"', "").rstrip()
+
+
 def try_lock(path: Path) -> BinaryIO | None:
     """Lock a file until ``unlock`` or this process' end; ``None`` if another has it.
 
+    It can be read, and written at its end: on Windows by nobody else meanwhile.
     The file stays when the lock is gone: to delete it would race with the next one.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("ab")
+        file = path.open("a+b")
     except OSError as exc:
         raise CannotStartError(
             f"{path} cannot be written: {exc.strerror}. The folder must be one in which"
@@ -119,13 +131,45 @@ def unlock(file: BinaryIO) -> None:
 
 if sys.platform == "win32":
 
-    def _is_alive_on_windows(pid: int) -> bool:
+    class _UnicodeString(ctypes.Structure):
+        _fields_ = (
+            ("length_bytes", wintypes.USHORT),
+            ("maximum_bytes", wintypes.USHORT),
+            ("text", ctypes.c_void_p),
+        )
+
+    def _command_line_on_windows(pid: int) -> str:
+        """As the process was given it; empty for one that is gone or not ours."""
         # os.kill(pid, 0) is no question on Windows: it sends a Ctrl-C.
-        kernel = ctypes.windll.kernel32
+        kernel = ctypes.WinDLL("kernel32")
+        kernel.OpenProcess.restype = wintypes.HANDLE
+        kernel.WaitForSingleObject.argtypes = (wintypes.HANDLE, wintypes.DWORD)
+        kernel.CloseHandle.argtypes = (wintypes.HANDLE,)
         handle = kernel.OpenProcess(_QUERY_AND_SYNCHRONIZE, False, pid)
         if not handle:
-            return False
+            return ""
         try:
-            return bool(kernel.WaitForSingleObject(handle, 0) == _WAIT_TIMEOUT)
+            if kernel.WaitForSingleObject(handle, 0) != _WAIT_TIMEOUT:
+                return ""  # somebody still has a handle of one that has ended
+            return _command_line_of(handle)
         finally:
             kernel.CloseHandle(handle)
+
+    def _command_line_of(handle: int) -> str:
+        query = ctypes.WinDLL("ntdll").NtQueryInformationProcess
+        query.restype = ctypes.c_long
+        query.argtypes = (
+            wintypes.HANDLE,
+            ctypes.c_int,
+            ctypes.c_void_p,
+            wintypes.ULONG,
+            ctypes.c_void_p,
+        )
+        buffer = ctypes.create_string_buffer(_LARGEST_BYTES)
+        size = ctypes.byref(wintypes.ULONG())
+        if query(handle, _COMMAND_LINE_INFORMATION, buffer, len(buffer), size) < 0:
+            return ""
+        found = _UnicodeString.from_buffer(buffer)
+        if not found.text:
+            return ""
+        return ctypes.wstring_at(found.text, found.length_bytes // 2)

@@ -39,6 +39,8 @@ __all__ = [
 T = TypeVar("T")
 
 HOST_FILE = "host.json"
+HOSTNAME = "WEBSITE_HOSTNAME"
+ALLOWED_HOSTS = "LOCALHOST_ALLOWED_HOSTS"
 _RUNTIME = "FUNCTIONS_WORKER_RUNTIME"
 _NO_LIMIT = -1.0
 _DURABLE = "extensions.durableTask"
@@ -54,6 +56,12 @@ _SECTIONS = (
 )
 _LEVELS = ("Trace", "Debug", "Information", "Warning", "Error", "Critical", "None")
 _HUB_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{2,44}")
+# Loopback as it is by default, and all addresses: both are reached by "localhost".
+_LOCAL_ADDRESSES = ("127.0.0.1", "localhost", "0.0.0.0", "::")
+_HOST_NAME = re.compile(
+    r"\*|(?:\*?\.)?[\w-]+(?:\.[\w-]+)*\.?(?::\d+)?|\[[0-9a-f:.]+\](?::\d+)?|[0-9a-f:]+",
+    re.ASCII | re.IGNORECASE,
+)
 _TIME_SPAN = re.compile(
     r"(?:(\d{1,7})\.)?([01]?\d|2[0-3]):([0-5]?\d)(?::([0-5]?\d(?:\.\d{1,7})?))?", re.A
 )
@@ -104,6 +112,7 @@ class Settings:
     homepage: bool = True
     cors_origins: tuple[str, ...] = ()
     cors_credentials: bool = False
+    allowed_hosts: tuple[str, ...] = ()
     environ: Mapping[str, str]
     notes: tuple[str, ...] = ()
 
@@ -122,7 +131,9 @@ def read_settings(
     given |= {"address": address} if address else {}
     given |= {"port": port} if port is not None else {}
     added, skipped = _additions(local.values, environ)
-    added |= _own_variables(app, given.get("port", Settings.port))
+    added |= _own_variables(
+        app, given.get("address", Settings.address), given.get("port", Settings.port)
+    )
     merged = {**environ, **added}
     settings = {name.lower(): value for name, value in merged.items()}
     added[_RUNTIME] = _runtime(settings)
@@ -133,6 +144,7 @@ def read_settings(
         app=app,
         durable=durable,
         storage=connection(merged, durable.connection_name),
+        allowed_hosts=_allowed_hosts(settings.get(ALLOWED_HOSTS.lower(), "")),
         homepage=settings.get("azurewebjobsdisablehomepage", "").lower() != "true",
         environ=added,
         notes=local.notes + skipped,
@@ -171,12 +183,33 @@ def _additions(
     return {n: v for n, v in values.items() if not environ.get(n)}, skipped
 
 
-def _own_variables(app: Path, port: int) -> dict[str, str]:
+def authority(address: str, port: int) -> str:
+    """Host and port by which this machine reaches what listens on an address."""
+    if address in _LOCAL_ADDRESSES:
+        return f"localhost:{port}"
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _own_variables(app: Path, address: str, port: int) -> dict[str, str]:
     return {
-        "WEBSITE_HOSTNAME": f"localhost:{port}",
+        HOSTNAME: authority(address, port),
         "AzureWebJobsScriptRoot": str(app),
         "AZURE_FUNCTIONS_ENVIRONMENT": "Development",
     }
+
+
+def _allowed_hosts(listed: str) -> tuple[str, ...]:
+    """Names, ``*.name`` (or ``.name``) for all that end so, ``*`` for any."""
+    names = [name.strip() for name in listed.split(",") if name.strip()]
+    for name in names:
+        if not _HOST_NAME.fullmatch(name):
+            Leaf(
+                place=f"Setting {ALLOWED_HOSTS}", name=ALLOWED_HOSTS, value=name
+            ).wrong(
+                "names of hosts without http://, separated by commas: box.example,"
+                " *.example, or * for any"
+            )
+    return tuple(f"*{name}" if name.startswith(".") else name for name in names)
 
 
 def _runtime(settings: Mapping[str, str]) -> str:

@@ -8,14 +8,53 @@ it (``current_utc_datetime``, ``new_guid``) and a replay must get the same bytes
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 
 TICKS_PER_S = 10_000_000
 MOST_SECONDS = 1_024  # most times of a moment share their second
+SLOWED_BY = 100  # more than clocks drift, less than anybody notices
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MIN = datetime.min.replace(tzinfo=timezone.utc)
 _MAX = datetime.max.replace(tzinfo=timezone.utc)
+
+
+class SteadyTime:
+    """The machine's time, except that it never goes back; in 100 ns ticks since 1970.
+
+    A step forward is followed at once: a machine that slept wakes with it. After a step
+    back the time goes on where it was, 1 % slower than the machine's until that has
+    caught up: what was to wait for ten seconds waits for ten seconds, and two clocks
+    that drift apart by less are the same.
+    """
+
+    def __init__(
+        self,
+        *,
+        wall_ns: Callable[[], int] = time.time_ns,
+        monotonic_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self._wall_ns = wall_ns
+        self._monotonic_ns = monotonic_ns
+        self._last_ns = 0
+        self._looked_at_ns = monotonic_ns()
+
+    def ticks(self) -> int:
+        """Return the current time."""
+        now_ns = self._monotonic_ns()
+        passed_ns = now_ns - self._looked_at_ns
+        slowed_ns = self._last_ns + passed_ns - passed_ns // SLOWED_BY
+        self._last_ns, self._looked_at_ns = max(self._wall_ns(), slowed_ns), now_ns
+        return self._last_ns // 100
+
+
+_steady = SteadyTime()
+
+
+def steady_ticks() -> int:
+    """Return the time of this process, see ``SteadyTime``."""
+    return _steady.ticks()
 
 
 class Clock:
@@ -30,7 +69,7 @@ class Clock:
 
     def now(self) -> str:
         """Return the current time as a timestamp."""
-        self._last_ticks = max(time.time_ns() // 100, self._last_ticks + 1)
+        self._last_ticks = max(steady_ticks(), self._last_ticks + 1)
         return from_ticks(self._last_ticks)
 
 

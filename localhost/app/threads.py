@@ -1,7 +1,11 @@
 """The threads in which synchronous user code runs; imports nothing of ours.
 
 Not ``concurrent.futures``: its threads hold the process until they end, and user code
-that never returns must not do that. These are daemons, named ``function-N``.
+that never returns must not do that. These are daemons, named ``function-N``, or
+``http-function-N``.
+
+Instances have threads of their own, of which a request takes none: a request may wait
+for an instance, and would wait for ever if it held the thread that the instance needs.
 """
 
 from __future__ import annotations
@@ -16,12 +20,17 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+# Twice what a pool of Python's own has at most: they wait most of the time, and none
+# is started before it is needed. More requests than that wait for their turn.
+HTTP_THREADS = 64
+
 
 class FunctionThreads:
     """At most ``limit`` threads, each started when all others are busy."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *, name: str = "function") -> None:
         self._limit = limit
+        self._name = name
         self._calls: SimpleQueue[Callable[[], bool]] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._unfinished = 0  # calls given to the threads; changed on the loop only
@@ -57,7 +66,7 @@ class FunctionThreads:
         thread = threading.Thread(
             target=_work,
             args=(self._calls,),
-            name=f"function-{len(self._threads) + 1}",
+            name=f"{self._name}-{len(self._threads) + 1}",
             daemon=True,
         )
         self._threads.append(thread)

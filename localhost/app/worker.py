@@ -31,7 +31,7 @@ from localhost.app.manifest import Function, FunctionApp, FunctionFault
 from localhost.app.modules import AppModules
 from localhost.app.shortcuts import take_shortcuts
 from localhost.app.signature import FunctionLoadError
-from localhost.app.threads import FunctionThreads
+from localhost.app.threads import HTTP_THREADS, FunctionThreads
 from localhost.app.traces import Failure, failure_of
 from localhost.errors import HostError
 from localhost.outcome import Outcome, Raised, Returned
@@ -60,6 +60,7 @@ class _Call(Generic[T]):
     """One call: what goes in, and how what comes out is made a result."""
 
     invocation: Invocation
+    threads: FunctionThreads
     trigger: Any
     bindings: Mapping[str, str]
     finish: Callable[[LoadedFunction, Any, Mapping[str, OutValue]], T]
@@ -74,12 +75,14 @@ class Worker:
     """The functions of one app while it is open.
 
     The worker loaded last owns the name ``__app__`` in this process. Leaving the
-    context waits for what runs, see ``close``.
+    context waits for what runs, see ``close``. ``threads`` is how many the functions of
+    instances may need at once; what is asked for from outside has others.
     """
 
     def __init__(self, app: FunctionApp, *, threads: int) -> None:
         self._app = app
         self._threads = FunctionThreads(threads)
+        self._http_threads = FunctionThreads(HTTP_THREADS, name="http-function")
         self._modules = AppModules(app.root)
         self._loaded: dict[str, LoadedFunction] = {}
         self._broken: dict[str, Failure] = {}
@@ -105,7 +108,8 @@ class Worker:
         ends_at = time.monotonic() + limit_s
         if self._running:
             await asyncio.wait(self._running, timeout=limit_s)
-        await self._threads.close(limit_s=max(0.0, ends_at - time.monotonic()))
+        for threads in (self._threads, self._http_threads):
+            await threads.close(limit_s=max(0.0, ends_at - time.monotonic()))
         await _close_session_of_sdk()
         self._modules.uninstall()
         self._loaded.clear()
@@ -156,14 +160,17 @@ class Worker:
         *,
         instance_id: str,
         bindings: Mapping[str, str] = _NOTHING,
+        is_from_outside: bool = False,
     ) -> Outcome:
         """Call an orchestrator, activity or entity with its trigger's text.
 
-        ``bindings`` are the texts of its durableClient bindings by name.
+        ``bindings`` are the texts of its durableClient bindings by name. What comes
+        from outside takes no thread of the instances.
         """
         return await self._call(
             _Call(
                 invocation=_invocation(function, instance_id),
+                threads=self._http_threads if is_from_outside else self._threads,
                 trigger=trigger,
                 bindings=bindings,
                 finish=LoadedFunction.result,
@@ -181,6 +188,7 @@ class Worker:
         return await self._call(
             _Call(
                 invocation=_invocation(function, "-"),
+                threads=self._http_threads,
                 trigger=request,
                 bindings=bindings,
                 finish=LoadedFunction.response,
@@ -207,7 +215,7 @@ class Worker:
         try:
             if loaded.is_async:
                 return await self._run_on_loop(loaded, call)
-            return await self._threads.run(partial(self._run_in_thread, loaded, call))
+            return await call.threads.run(partial(self._run_in_thread, loaded, call))
         finally:
             current_invocation.reset(token)
             self._running.discard(done)

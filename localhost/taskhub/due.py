@@ -6,7 +6,7 @@ import time
 
 from localhost.history import EventType
 from localhost.records import TaskMessage
-from localhost.timestamps import to_datetime
+from localhost.timestamps import TICKS_PER_S, steady_ticks, to_datetime, to_ticks
 
 
 def hidden_for_s(message: TaskMessage, now: str) -> int | None:
@@ -29,7 +29,7 @@ def due_at_s(message: TaskMessage | None) -> float:
     if due_at is None:
         return 0.0
     # In this order: a pause between the two readings makes it late, never early.
-    wait_s = to_datetime(due_at).timestamp() - time.time()
+    wait_s = (to_ticks(due_at) - steady_ticks()) / TICKS_PER_S
     return wait_s + time.monotonic()
 
 

@@ -183,9 +183,36 @@ def _filter_text(wanted: Filter) -> str:
         names = sorted(status.value for status in wanted.statuses)
         conditions.append(" or ".join(equals("RuntimeStatus", name) for name in names))
     if wanted.prefix:
-        first = rows.key_of(wanted.prefix)
-        last = first[:-1] + chr(ord(first[-1]) + 1)
-        quoted = last.replace("'", "''")
-        conditions.append(equals("PartitionKey", first).replace(" eq ", " ge "))
-        conditions.append(f"PartitionKey lt '{quoted}'")
+        conditions += _of_prefix(rows.key_of(wanted.prefix))
     return " and ".join(f"({condition})" for condition in conditions)
+
+
+def _of_prefix(first: str) -> list[str]:
+    """Return the conditions that a key begins with a text.
+
+    Half a pair of surrogates cannot be asked for; U+FFFD stands in its place.
+    """
+    first = first.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    conditions = [_compared("ge", first)]
+    if last := _after_all_of(first):
+        conditions.append(_compared("lt", last))
+    return conditions
+
+
+def _compared(sign: str, key: str) -> str:
+    quoted = key.replace("'", "''")
+    return f"PartitionKey {sign} '{quoted}'"
+
+
+def _after_all_of(prefix: str) -> str:
+    """Return the first text behind all that begin with a prefix; empty without one.
+
+    The table service orders texts by their UTF-16 units: U+10000 and above, which are
+    written as surrogates, come between U+D7FF and U+E000, and U+FFFF is the last.
+    """
+    rest = prefix.rstrip("\uffff")
+    if not rest:
+        return ""
+    number = ord(rest[-1])
+    after = {0xD7FF: 0x10000, 0x10FFFF: 0xE000}.get(number, number + 1)
+    return rest[:-1] + chr(after)

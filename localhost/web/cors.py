@@ -37,6 +37,11 @@ class Cors:
             and "Access-Control-Request-Method" in request.headers
         )
 
+    def allows(self, origin: str) -> bool:
+        """Whether pages of an origin may call."""
+        known = (each.lower() for each in self.origins)
+        return "*" in self.origins or origin.lower() in known
+
     def headers(self, request: web.Request) -> Mapping[str, str]:
         """What is added to the answer; nothing for an origin that may not call."""
         origin = request.headers.get("Origin", "")
@@ -49,7 +54,7 @@ class Cors:
         return allowed
 
     def _headers_for(self, origin: str) -> dict[str, str]:
-        if origin.lower() not in (known.lower() for known in self.origins):
+        if not self.allows(origin):
             return {}
         allowed = {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
         if self.are_credentials_allowed:

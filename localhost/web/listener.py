@@ -67,11 +67,20 @@ class Listener:
     """Serves on given sockets from ``start`` to ``close``.
 
     A request that nobody answers is a 404, one whose handler raises a 500 (or as
-    ``STATUS_OF`` says); both have no body.
+    ``STATUS_OF`` says); both have no body. One of which ``refusal`` says something is
+    a 403 with that text.
     """
 
-    def __init__(self, answer: Handler, *, cors: Cors, body_limit_bytes: int) -> None:
+    def __init__(
+        self,
+        answer: Handler,
+        *,
+        cors: Cors,
+        refusal: Callable[[web.Request], str | None],
+        body_limit_bytes: int,
+    ) -> None:
         self._answer = answer
+        self._refusal = refusal
         self._cors = cors
         self._running = 0
         self._is_idle = asyncio.Event()
@@ -132,6 +141,9 @@ class Listener:
                 self._is_idle.set()
 
     async def _answer_or_status(self, request: web.Request) -> web.StreamResponse:
+        if text := self._refusal(request):
+            logger.warning("403 for %s %s: %s", request.method, raw_path(request), text)
+            return web.Response(status=403, text=f"{text}\n")
         if self._cors.is_preflight(request):
             return web.Response(status=204)
         try:

@@ -40,6 +40,9 @@ from localhost.web.requests import raw_target
 log = logging.getLogger(__name__)
 
 ANSWER_LIMIT_S = 100.0  # a client has given up by then
+# Between two looks at an instance, however small ``pollingInterval`` is: a hundred who
+# wait make a thousand looks a second, which is bearable.
+SHORTEST_POLL_S = 0.1
 _METHODS = frozenset({"GET", "POST", "PUT", "DELETE", "OPTIONS"})  # others: 404
 _VERDICTS = {Verdict.ACCEPTED: 202, Verdict.UNKNOWN: 404, Verdict.GONE: 410}
 
@@ -113,7 +116,7 @@ class Management:
         limit_s = number_of(call.query.get("timeout"))
         interval_s = number_of(call.query.get("pollinginterval"))
         if limit_s is not None and interval_s is not None:
-            output = await self._wait(instance_id, limit_s, interval_s)
+            output = await self._wait(call.request, instance_id, limit_s, interval_s)
             if output is not None:
                 return output
         body = payloads.start_payload(call.origin, instance_id, self._links_query)
@@ -121,15 +124,23 @@ class Management:
         return json_answer(body, status=202, headers=headers)
 
     async def _wait(
-        self, instance_id: str, limit_s: float, interval_s: float
+        self,
+        request: web.Request,
+        instance_id: str,
+        limit_s: float,
+        interval_s: float,
     ) -> web.Response | None:
+        """Wait for an end; None at the limit. ConnectionError when the client left."""
         if interval_s > limit_s:
             raise ArgumentError(
                 f"Total timeout {limit_s:g} should be bigger than retry timeout"
                 f" {interval_s:g}"
             )
+        interval_s = max(interval_s, SHORTEST_POLL_S)
         end_s = time.monotonic() + limit_s
         while True:
+            if request.transport is None or request.transport.is_closing():
+                raise ConnectionResetError("nobody waits for the answer any more")
             instance = await self._client.status(instance_id)
             if instance is not None and instance.status is Status.COMPLETED:
                 return json_answer(payloads.leniently_parsed(instance.output))

@@ -14,12 +14,21 @@ from typing import TypeAlias
 
 from aiohttp import web
 
+from localhost.web.access import Access, KnownHosts
 from localhost.web.cors import Cors
 from localhost.web.listener import STATUS_OF, Handler, Listener, status_of
 from localhost.web.ports import open_socket, open_sockets
 from localhost.web.requests import path_below, raw_path
 
-__all__ = ["STATUS_OF", "Cors", "Handler", "Management", "Server", "status_of"]
+__all__ = [
+    "STATUS_OF",
+    "Cors",
+    "Handler",
+    "KnownHosts",
+    "Management",
+    "Server",
+    "status_of",
+]
 
 Management: TypeAlias = Callable[
     [web.Request, str, bool], Awaitable[web.StreamResponse | None]
@@ -38,8 +47,12 @@ class Server:
     A request is offered to ``built_in``, then to the management API under
     ``/runtime/webhooks/durabletask``, then to ``functions``; the first that does not
     return None answers, else it is a 404. Until ``is_ready`` only ``built_in``
-    is asked. The SDK's own channel is a second listener for ``management`` alone:
-    loopback, a free port, a random first segment.
+    is asked. Who may not ask (see ``access``) is answered 403 before that; ``hosts``
+    are the names by which it may be asked, by default those of ``address``.
+
+    The SDK's own channel is a second listener for ``management`` alone: loopback, a
+    free port, a random first segment. ``listening`` is called with the public port
+    before anything is answered.
     """
 
     def __init__(
@@ -52,6 +65,8 @@ class Server:
         functions: Sequence[Handler],
         is_ready: Callable[[], bool] = lambda: True,
         cors: Cors | None = None,
+        hosts: KnownHosts | None = None,
+        listening: Callable[[int], None] = lambda port: None,
         stop_limit_s: float = 30.0,
     ) -> None:
         self._address = address
@@ -60,14 +75,25 @@ class Server:
         self._management = management
         self._functions = tuple(functions)
         self._is_ready = is_ready
+        self._listening = listening
         self._stop_limit_s = stop_limit_s
         self._is_stopped = False
         self._rpc_segment = secrets.token_urlsafe(24)
         self._rpc_port = 0
+        cors = cors or Cors()
         self._public = Listener(
-            self._answer, cors=cors or Cors(), body_limit_bytes=BODY_LIMIT_BYTES
+            self._answer,
+            cors=cors,
+            refusal=Access(hosts or KnownHosts(address=address), cors).refusal,
+            body_limit_bytes=BODY_LIMIT_BYTES,
         )
-        self._rpc = Listener(self._answer_rpc, cors=Cors(), body_limit_bytes=_NO_LIMIT)
+        # Nobody knows its address but functions of this app.
+        self._rpc = Listener(
+            self._answer_rpc,
+            cors=Cors(),
+            refusal=lambda _: None,
+            body_limit_bytes=_NO_LIMIT,
+        )
         self._opened = contextlib.AsyncExitStack()
 
     @property
@@ -89,6 +115,7 @@ class Server:
                 opening.callback(opened.close)
             self._port = sockets[0].getsockname()[1]
             self._rpc_port = rpc_socket.getsockname()[1]
+            self._listening(self._port)
             opening.push_async_callback(self._rpc.close)
             await self._rpc.start([rpc_socket])
             opening.push_async_callback(self._public.close)

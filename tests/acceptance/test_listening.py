@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from tests.acceptance.asking import ask
-from tests.acceptance.hosts import Hosts
+from tests.acceptance.hosts import Hosts, write_function
 from tests.acceptance.running_host import Host, Storage, environment, run_command
 
 pytestmark = pytest.mark.timeout(60)
@@ -62,12 +62,68 @@ def test_a_port_that_is_taken_is_told_with_its_holder(
     assert 200 == ask(f"{host.url}/admin/host/ping").status
 
 
+# What an app sees while it is imported, and what its client is told.
+WHERE = """
+import json
+import os
+
+import azure.functions as func
+import azure.durable_functions as df
+
+SEEN = os.environ["WEBSITE_HOSTNAME"]
+
+
+async def main(req: func.HttpRequest, starter: str) -> func.HttpResponse:
+    client = df.DurableOrchestrationClient(starter)
+    links = client.create_http_management_payload("x")
+    return func.HttpResponse(json.dumps([SEEN, links["statusQueryGetUri"]]))
+"""
+WHERE_BINDINGS = (
+    {"name": "req", "type": "httpTrigger", "direction": "in", "authLevel": "anonymous"},
+    {"name": "$return", "type": "http", "direction": "out"},
+    {"name": "starter", "type": "durableClient", "direction": "in"},
+)
+
+
 def test_port_0_takes_a_free_one_and_says_which(hosts: Hosts) -> None:
-    """The list of functions shows it."""
-    host = hosts.launch(port=0)
+    """The list of functions shows it, and the app knows it."""
+    app = hosts.copy_app()
+    write_function(app, "Where", WHERE, *WHERE_BINDINGS)
+    host = hosts.launch(app, port=0)
     host.wait_for_text("Worker process started and initialized.")
 
     found = re.search(r"http://localhost:(\d+)/api/orchestrators", host.text())
 
     assert found
     assert 200 == ask(f"http://127.0.0.1:{found[1]}/admin/host/ping").status
+    seen, link = ask(f"http://127.0.0.1:{found[1]}/api/Where").json()
+    assert f"localhost:{found[1]}" == seen
+    assert link.startswith(f"http://localhost:{found[1]}/runtime/")
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="there is no 127.0.0.2")
+def test_an_address_of_its_own_is_what_the_app_is_told(hosts: Hosts) -> None:
+    """``localhost`` would lead somewhere else."""
+    app = hosts.copy_app()
+    write_function(app, "Where", WHERE, *WHERE_BINDINGS)
+    host = hosts.launch(app, LOCALHOST_HOST="127.0.0.2")
+    host.wait_for_text("Worker process started and initialized.")
+
+    seen, link = ask(f"http://127.0.0.2:{host.port}/api/Where").json()
+
+    assert f"127.0.0.2:{host.port}" == seen
+    assert link.startswith(f"http://127.0.0.2:{host.port}/runtime/")
+
+
+def test_an_unknown_name_is_refused_until_it_is_allowed(hosts: Hosts) -> None:
+    """The answer says how."""
+    host = hosts.start()
+    headers = {"Host": "box.example"}
+    refused = ask(f"{host.url}/api/orchestrators/HelloOrchestrator", headers=headers)
+    host.end()
+    host.environ["LOCALHOST_ALLOWED_HOSTS"] = "*.example"
+    again = hosts.restart(host)
+
+    assert 403 == refused.status
+    assert "LOCALHOST_ALLOWED_HOSTS=box.example" in refused.text
+    assert 200 == ask(f"{again.url}/admin/host/ping", headers=headers).status

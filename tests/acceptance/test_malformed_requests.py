@@ -55,7 +55,7 @@ KNOWN_FAULTS = re.compile(
     r"|Unexpected character encountered while parsing value: .*",
     re.DOTALL,
 )
-CLEAR_STATUSES = {200, 202, 204, 400, 401, 404, 410, 413, 417, 431}
+CLEAR_STATUSES = {200, 202, 204, 400, 401, 403, 404, 410, 413, 417, 431}
 # A module of Python, a frame of a traceback, this folder.
 LEAKS = re.compile(
     rb"Traceback|File \"|\.pyc?\b|site-packages|" + re.escape(bytes(ROOT))

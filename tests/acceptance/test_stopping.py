@@ -161,3 +161,24 @@ def test_a_second_signal_ends_it_at_once(hosts: Hosts) -> None:
     host.send(signal.SIGINT)
 
     assert 1 == host.exit_code(limit_s=5)
+
+
+@pytest.mark.parametrize("is_nohup", [False, True])
+def test_a_hangup_ends_it_unless_nohup_says_otherwise(
+    hosts: Hosts, is_nohup: bool
+) -> None:
+    """``nohup`` has the process ignore SIGHUP; who closes a terminal means that."""
+    before = signal.signal(
+        signal.SIGHUP, signal.SIG_IGN if is_nohup else signal.SIG_DFL
+    )
+    try:
+        host = hosts.start()  # inherits it
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+    host.send(signal.SIGHUP)
+
+    if is_nohup:
+        assert GREETINGS == result_of(start_orchestrator(host.url))["output"]
+        host.send(signal.SIGTERM)
+    assert 0 == host.exit_code()

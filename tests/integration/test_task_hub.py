@@ -498,6 +498,19 @@ async def test_a_list_of_a_prefix_shows_only_ids_that_begin_so(
     assert expected == await listed(hub, Filter(prefix=prefix))
 
 
+@pytest.mark.parametrize(
+    "last", ["\ud7ff", "\U0010ffff", "\ufffd", "\U000103ff", "\x1f", "\x9f", "^", "/"]
+)
+async def test_a_prefix_may_end_in_any_character(hub: TaskHub, last: str) -> None:
+    """Also in the last one of a range, and in one that a key has escaped."""
+    for instance_id in ("a", f"a{last}", f"a{last}\U00010000", f"a{last}\ufffd", "b"):
+        await add(hub, instance_id)
+
+    found = await listed(hub, Filter(prefix=f"a{last}"))
+
+    assert {f"a{last}", f"a{last}\U00010000", f"a{last}\ufffd"} == set(found)
+
+
 async def test_a_list_of_a_time_shows_what_was_created_then(hub: TaskHub) -> None:
     """Both ends belong to it."""
     await add(hub, "before")

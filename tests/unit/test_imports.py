@@ -21,7 +21,6 @@ ALLOWED = {
     "errors": (),
     "compat": (),
     "crashpoints": (),
-    "keys": (),
     "outcome": (),
     "timestamps": (),
     # records
@@ -36,6 +35,7 @@ ALLOWED = {
     # Azurite
     "node": ("errors",),
     "processes": ("errors",),
+    "keys": ("errors", "processes"),
     "azurite_users": ("errors", "processes"),
     "azurite_process": ("azurite_users", "compat", "errors", "node", "processes"),
     "azurite": ("azurite_process", "azurite_users", "errors", "node"),

@@ -203,6 +203,8 @@ def test_an_allow_list_that_is_no_list_is_told(read: Read) -> None:
 
 # local.settings.json
 
+NAME = "LOCALHOST_ALLOWED_HOSTS"
+
 
 def test_local_settings_may_be_missing(tmp_path: Path) -> None:
     """In Azure there are none."""
@@ -269,7 +271,58 @@ def test_the_command_line_wins_over_the_host_section(read: Read) -> None:
     found = read(local=local, port=7073, address="127.0.0.3")
 
     assert ("127.0.0.3", 7073) == (found.address, found.port)
-    assert "localhost:7073" == found.environ["WEBSITE_HOSTNAME"]
+    assert "127.0.0.3:7073" == found.environ["WEBSITE_HOSTNAME"]
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        (None, "localhost:7071"),
+        ("127.0.0.1", "localhost:7071"),
+        ("localhost", "localhost:7071"),
+        ("0.0.0.0", "localhost:7071"),
+        ("::", "localhost:7071"),
+        ("192.0.2.1", "192.0.2.1:7071"),
+        ("::1", "[::1]:7071"),
+        ("box.example", "box.example:7071"),
+    ],
+)
+def test_the_app_is_told_where_it_is_reached(
+    read: Read, address: str | None, expected: str
+) -> None:
+    """An address that is not loopback as it is by default is named."""
+    found = read(local={"Values": VALUES}, address=address)
+
+    assert expected == found.environ["WEBSITE_HOSTNAME"]
+
+
+@pytest.mark.parametrize(
+    ("listed", "expected"),
+    [
+        ("", ()),
+        (" , ", ()),
+        ("box.example", ("box.example",)),
+        ("a-b, *.b.example,.c:7071", ("a-b", "*.b.example", "*.c:7071")),
+        ("*,[2001:db8::1]:1,2001:db8::1", ("*", "[2001:db8::1]:1", "2001:db8::1")),
+    ],
+)
+def test_names_of_hosts_may_be_allowed(
+    read: Read, listed: str, expected: tuple[str, ...]
+) -> None:
+    """From the environment, or from Values."""
+    in_environment = read(environ={NAME: listed})
+    in_values = read(local={"Values": {**VALUES, NAME: listed}})
+
+    assert expected == in_environment.allowed_hosts
+    assert expected == in_values.allowed_hosts
+
+
+@pytest.mark.parametrize("name", ["http://box", "a b", "a;b", "box/api", "[box]", "a*"])
+def test_what_is_no_name_of_a_host_is_refused(read: Read, name: str) -> None:
+    """The setting, the value and what belongs there are told."""
+    message = fault(read, environ={NAME: f"ok, {name}"})
+
+    assert message.startswith(f"Setting {NAME} is {json.dumps(name)}; expected")
 
 
 # the environment

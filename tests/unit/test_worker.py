@@ -17,6 +17,7 @@ import pytest
 from azure.functions.http import HttpRequest
 
 from localhost.app.manifest import Function, FunctionFault, read_app
+from localhost.app.threads import HTTP_THREADS
 from localhost.app.worker import Outcome, Raised, Returned, Worker
 from localhost.errors import HostError
 
@@ -653,3 +654,38 @@ async def test_finds_by_kind_and_durable_name(app: App) -> None:
         name(find("orchestration", "Hello")),
         name(find("activity", "Gone")),
     ]
+
+
+async def test_requests_never_take_the_threads_of_instances(app: App) -> None:
+    """More HTTP functions that wait than there are threads leave activities alone.
+
+    So do those that ``/admin/functions`` runs: nobody limits how many there are.
+    """
+    app.write(
+        "waiting.py",
+        """
+        import threading
+
+        answered = threading.Event()
+
+        def wait():
+            return str(answered.wait(10))
+        """,
+    )
+    app.add(
+        "Http", "import waiting\ndef main(req): return waiting.wait()", HTTP, RETURN
+    )
+    app.add("Waits", "import waiting\ndef main(name): return waiting.wait()")
+    app.add("Answers", "import waiting\ndef main(name): waiting.answered.set()")
+    assert () == app.load(threads=1)
+    asked = [asyncio.create_task(app.body("Http")) for _ in range(3 * HTTP_THREADS)]
+    run = [
+        asyncio.create_task(app.value("Waits", instance_id="-", is_from_outside=True))
+        for _ in range(2)
+    ]
+    await asyncio.sleep(0)
+
+    await app.value("Answers")
+
+    assert {"True"} == set(await asyncio.gather(*asked))
+    assert {'"True"'} == set(await asyncio.gather(*run))

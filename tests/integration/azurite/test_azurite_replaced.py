@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from localhost.azurite import Endpoints
+from localhost.processes import runs
 from tests.integration.azurite.conftest import (
     CUT_OFF,
     NEEDS_AZURITE,
@@ -97,6 +98,27 @@ async def test_one_that_cannot_be_started_again_is_tried_until_it_can(
         await until_up(endpoints)
 
     assert 1 == caplog.text.count("is damaged")
+
+
+@posix
+@pytest.mark.parametrize("name", ["azurite.pid", "azurite.log"])
+async def test_a_folder_that_cannot_be_written_ends_no_watch(
+    endpoints: Endpoints, folder: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    """Why it cannot is said; when it can, one Azurite of ours is there again."""
+    async with open_azurite(endpoints, folder):
+        pid = recorded_pid(folder)
+        (folder / name).unlink()
+        (folder / name).mkdir()
+        kill(pid)
+        await eventually(lambda: name in caplog.text)
+        (folder / name).rmdir()
+        await until_up(endpoints)
+        await eventually(lambda: (folder / "azurite.pid").is_file())
+        again = recorded_pid(folder)
+
+        assert again != pid
+        assert runs(again, str(folder))
 
 
 @posix
