@@ -60,7 +60,7 @@ async def run_host(
         functions = DurableFunctions(app, worker, call_http=call_http)
         parts = make_parts(settings, functions, hub, clock)
         if emulator:
-            emulator.on_end = parts.instances.forget_all
+            emulator.on_end = parts.forget_all
         front = Front(settings, app, worker, functions, parts.client)
         functions.client_binding = front.client_binding
         async with front.server as server:

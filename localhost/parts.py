@@ -111,10 +111,17 @@ class Parts:
             await stop.wait()
             await self.commits.put_all(lambda each: True)
             await asyncio.wait(working)
+            await self.commits.put_all(lambda each: True)
             await self.commits.close()
             await self.sender.close()
             for task in lasting:
                 task.cancel()
+
+    def forget_all(self) -> None:
+        """Forget what was stored: the storage ended, and may have lost some of it."""
+        self.instances.forget_all()
+        self.activities.forget()
+        self.commits.forget()
 
     def listen(self, queue: str, was_killed: bool) -> None:
         """Take messages of a control queue; ``was_killed``: as maybe its last owner."""

@@ -226,6 +226,10 @@ class Sender:
         await self._queues.update(received, pause_s)
         self._pump_of(received.queue).expect(received.queue, pause_s)
 
+    def let_come_again(self, item: Received) -> None:
+        """Hold a message no longer: it comes again when its lock ends."""
+        self._locks.release(item)
+
     def give_back(self, items: Sequence[Received]) -> None:
         """Abandon messages in their order; nobody waits for it.
 

@@ -61,6 +61,10 @@ class Activities:
             self._note(work_item)
         return work_item
 
+    def forget(self) -> None:
+        """Know no activity any more, because the storage may be older than it was."""
+        self._known.clear()
+
     async def process(self, key: str, items: Sequence[WorkItem]) -> Sequence[WorkItem]:
         """Work on one work item; nothing ever waits for another."""
         for item in items:

@@ -164,6 +164,11 @@ class Commits:
                 self._settle(instance_id, tail.pending, received, is_written=is_written)
         except UnavailableError as exc:
             log.debug("%s: %s", instance_id, exc)  # the host ends; it comes again
+        except Exception:
+            log.exception("%s: its row was not written", instance_id)
+            self._sender.give_back(
+                [item for item in tail.received if isinstance(item, Received)]
+            )
         finally:
             del self._tails[instance_id], self._tasks[instance_id]
 
@@ -251,6 +256,15 @@ class Commits:
                 return
         if not anchor.left():
             self.follow(instance_id, anchor.pending, None)
+
+    def forget(self) -> None:
+        """Let every anchor come again by itself, because the storage may be older now.
+
+        What is in memory of the history that it stands for counts no longer.
+        """
+        for anchor in self._anchors.values():
+            self._sender.let_come_again(anchor.received)
+        self._anchors.clear()
 
     def drop(self, instance_id: str) -> None:
         """Let an instance that is purged need no anchor."""

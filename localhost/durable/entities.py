@@ -103,6 +103,7 @@ class Entities:
         failed: Outcome | None = None,
     ) -> Sequence[Control]:
         """Apply what is due; with ``failed``, as if the function had given that."""
+        age = self._cache.age
         entity = self._cache.take(instance_id)
         if entity is None:
             stored = await self._hub.histories.load(instance_id)
@@ -116,7 +117,7 @@ class Entities:
             batch = due[start : start + self._largest_batch]
             await self._apply(entity, batch, failed)
         await self._drop(entity, duplicates)
-        self._cache.keep(entity)
+        self._cache.keep(entity, age=age)
         return [request.item for request in waiting]
 
     async def _drop(self, entity: Entity, duplicates: Sequence[Request]) -> None:

@@ -135,6 +135,7 @@ class HistoryCache(Generic[K]):
         self._most_bytes = most_bytes
         self._kept: OrderedDict[str, tuple[K, int]] = OrderedDict()
         self._size_bytes = 0
+        self.age = 0
 
     def take(self, instance_id: str) -> K | None:
         """Return what is kept, and keep it no longer: whoever takes it puts it back."""
@@ -144,9 +145,15 @@ class HistoryCache(Generic[K]):
         self._size_bytes -= kept[1]
         return kept[0]
 
-    def keep(self, kept: K) -> None:
-        """Keep something until it is taken, or others need the memory."""
+    def keep(self, kept: K, *, age: int) -> None:
+        """Keep something until it is taken, or others need the memory.
+
+        What is of an earlier ``age`` of the cache is not kept: others may have changed
+        it meanwhile.
+        """
         self.take(kept.instance_id)
+        if age != self.age:
+            return
         size_bytes = kept.size_bytes
         self._kept[kept.instance_id] = (kept, size_bytes)
         self._size_bytes += size_bytes
@@ -154,7 +161,8 @@ class HistoryCache(Generic[K]):
             self.take(next(iter(self._kept)))
 
     def drop(self, is_meant: Callable[[str], bool]) -> None:
-        """Forget some instances."""
+        """Forget some instances, those that are in work too."""
+        self.age += 1
         for instance_id in [each for each in self._kept if is_meant(each)]:
             self.take(instance_id)
 

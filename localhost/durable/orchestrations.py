@@ -131,6 +131,7 @@ class Orchestrations:
     async def _process(
         self, instance_id: str, items: Sequence[Control], *, is_new: bool
     ) -> Sequence[Control]:
+        age = self._cache.age
         history = await self._load(instance_id, is_new=is_new)
         inbox = await self._sorted(history, items)
         for reason in inbox.reasons:
@@ -140,7 +141,7 @@ class Orchestrations:
         if inbox.dropped:
             await self._drop(history, inbox.dropped)
         if history.events and not history.seen.is_finished:
-            self._cache.keep(history)
+            self._cache.keep(history, age=age)
         return inbox.waiting
 
     async def _load(self, instance_id: str, *, is_new: bool) -> InstanceHistory:
