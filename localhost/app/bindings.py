@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from localhost.errors import HostError
@@ -32,8 +32,21 @@ _KNOWN = {kind.lower(): kind for kind in (*RUN_HERE, "http", *DURABLE_CLIENTS)} 
     kind.lower(): kind for kind in _ELSEWHERE
 }
 _DATA_TYPES = ("string", "binary", "stream")
-_NAME = re.compile(r"([a-zA-Z][a-zA-Z0-9]{0,127}|\$return)", re.ASCII)
+# The host's own rule, since its version 4.1038.
+_NAME = re.compile(r"(?!.*__)([a-zA-Z_][a-zA-Z0-9_]{0,127}|\$return)", re.ASCII)
 _SETTING = re.compile(r"%([^%]+)%")
+# The properties that a binding has: in no other is a %Setting% ever read.
+_OF_CLIENTS = ("taskHub", "connectionName", "connection", "externalClient")
+_PROPERTIES: Mapping[str, Mapping[str, str]] = {
+    kind: {name.lower(): name for name in names}
+    for kind, names in {
+        "httpTrigger": ("route", "methods", "authLevel"),
+        "orchestrationTrigger": ("orchestration",),
+        "activityTrigger": ("activity",),
+        "entityTrigger": ("entityName",),
+        **dict.fromkeys(DURABLE_CLIENTS, _OF_CLIENTS),
+    }.items()
+}
 
 
 class FunctionJsonError(HostError):
@@ -44,7 +57,8 @@ class FunctionJsonError(HostError):
 class Binding:
     """One binding; ``type`` is spelt as Azure spells it, whatever the file has.
 
-    ``properties`` are the others of its entry, ``%Setting%`` already replaced.
+    ``properties`` are the others of its entry; in those that its type has,
+    ``%Setting%`` is already replaced.
     """
 
     name: str
@@ -141,8 +155,9 @@ def _read_name(place: str, name: object) -> str:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise FunctionJsonError(
             f"The binding name {'' if name is None else name} is invalid. Please assign"
-            f" a valid name to the binding. {place}.name is {_shown(name)}; expected is"
-            " a letter, then letters and digits only (no underscore), or $return."
+            f" a valid name to the binding. {place}.name is {_shown(name)}; expected:"
+            " a letter or '_', then letters, digits and single '_', 128 characters at"
+            " most, or $return."
         )
     return name
 
@@ -217,15 +232,17 @@ def _check_inputs(bindings: list[Binding], trigger: Binding) -> None:
 
 
 def _resolved(binding: Binding, settings: AppSettings) -> Binding:
-    return Binding(
-        name=binding.name,
-        type=binding.type,
-        direction=binding.direction,
-        properties={
-            key: _with_settings(f"'{binding.name}', {key}", value, settings)
-            for key, value in binding.properties.items()
-        },
-    )
+    """Put settings into the properties that the binding has; names ignore case."""
+    own = _PROPERTIES.get(binding.type, {})
+    properties: dict[str, object] = {}
+    for name, value in binding.properties.items():
+        known = own.get(name.lower())
+        if known is None:
+            properties[name] = value
+        else:
+            place = f"'{binding.name}', {known}"
+            properties[known] = _with_settings(place, value, settings)
+    return replace(binding, properties=properties)
 
 
 def _with_settings(place: str, value: object, settings: AppSettings) -> object:

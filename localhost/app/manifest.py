@@ -92,8 +92,9 @@ def read_app(
     settings = AppSettings(environ)
     wanted = None if only is None else {name.lower() for name in only}
     functions: list[Function] = []
-    faults: list[FunctionFault] = []
-    for folder in _function_folders(root):
+    folders = _function_folders(root)
+    faults = _decorator_faults(root, settings, folders)
+    for folder in folders:
         if wanted is not None and folder.name.lower() not in wanted:
             continue
         try:
@@ -104,6 +105,32 @@ def read_app(
             message = f"{folder.name}/{_FILE}: {exc}"
             faults.append(FunctionFault(name=folder.name, message=message))
     return FunctionApp(root=root, functions=tuple(functions), faults=tuple(faults))
+
+
+def _decorator_faults(
+    root: Path, settings: AppSettings, folders: list[Path]
+) -> list[FunctionFault]:
+    """The fault of a script that declares functions with decorators, if there is one.
+
+    The script is not read: whether it declares any function cannot be told.
+    """
+    script = settings.get("PYTHON_SCRIPT_FILE_NAME") or "function_app.py"
+    if not (root / script).is_file():
+        return []
+    message = (
+        "functions that are made with decorators are not run here yet; expected: a"
+        " folder with a function.json for each function."
+    )
+    if folders:
+        names = ", ".join(folder.name for folder in folders)
+        message += (
+            f"\nThe functions that have one run here: {names}. With one decorated"
+            f" function in {script} the real host serves only those of {script}."
+            " Keep one of the two kinds."
+        )
+    else:
+        message += " Run this app with Core Tools (func start)."
+    return [FunctionFault(name=script, message=message)]
 
 
 def _function_folders(root: Path) -> list[Path]:

@@ -6,13 +6,15 @@ found and what to do follows. Imports azure.functions, ``errors`` and ``manifest
 
 from __future__ import annotations
 
+import collections.abc
 import inspect
 import logging
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import GenericAlias
-from typing import Any
+from typing import Any, ClassVar, Generic, Union
 
 import azure.functions as func
 
@@ -20,6 +22,11 @@ from localhost.app.manifest import Binding, Function
 from localhost.errors import HostError
 
 _logger = logging.getLogger(__name__)
+
+# What typing makes of List and of List[int]: the worker takes them for types, but not
+# those of these origins.
+_ALIASES = (type(typing.List), type(typing.List[int]))  # noqa: UP006
+_NO_TYPES = (Union, tuple, ClassVar, collections.abc.Callable)
 
 
 class FunctionLoadError(HostError):
@@ -56,6 +63,7 @@ def read_signature(function: Function, code: Callable[..., Any]) -> Signature:
     for name, binding in bound.items():
         if name in annotations:
             _check_annotation(function, binding, annotations[name])
+    _check_return(function, annotations)
     return Signature(takes_context=takes_context, annotations=annotations)
 
 
@@ -134,35 +142,107 @@ def _check_annotation(function: Function, binding: Binding, annotation: Any) -> 
             f'binding {name} is declared to have the "in" direction in function.json,'
             " but its annotation is azure.functions.Out in Python",
         )
-    if binding.direction == "out":
-        return
-    # list[int] counts as a class in Python 3.10, but not in later ones.
-    if not isinstance(annotation, type) or isinstance(annotation, GenericAlias):
+    inner = _inner(function, name, annotation) if is_out(annotation) else annotation
+    if not _is_type(inner):
         _warn_of_annotation(function, name, annotation)
-    elif not _is_allowed(binding, annotation):
+    elif not _is_allowed(binding, inner):
         raise FunctionLoadError(
             function,
             f'type of {name} binding in function.json "{binding.type}" does not match'
-            f' its Python annotation "{annotation.__name__}"',
+            f' its Python annotation "{_name_of(inner)}"',
         )
 
 
-def _is_allowed(binding: Binding, annotation: type) -> bool:
+def _inner(function: Function, name: str, annotation: Any) -> Any:
+    """What stands in ``func.Out[...]``."""
+    inner = typing.get_args(annotation)
+    if len(inner) != 1:
+        raise FunctionLoadError(
+            function,
+            f"binding {name} has invalid Out annotation {annotation!r}; expected:"
+            " azure.functions.Out[...] with one type.",
+        )
+    return inner[0]
+
+
+def _check_return(function: Function, annotations: Mapping[str, Any]) -> None:
+    """Check what is annotated to come back, if a binding ``$return`` takes it."""
+    taken_by = [each for each in function.bindings if each.name == "$return"]
+    if not taken_by or "return" not in annotations:
+        return
+    annotation, binding = annotations["return"], taken_by[0]
+    if is_out(annotation):
+        reason = "return annotation should not be azure.functions.Out"
+    elif not _is_class(annotation):
+        reason = f"has invalid non-type return annotation {annotation!r}"
+    elif not _is_allowed_out(binding, annotation):
+        reason = (
+            f'Python return annotation "{_name_of(annotation)}" does not match binding'
+            f' type "{binding.type}"'
+        )
+    else:
+        return
+    wanted = "func.HttpResponse or -> str" if binding.type == "http" else "str"
+    raise FunctionLoadError(
+        function, f"{reason}. Annotate it with -> {wanted}, or not at all."
+    )
+
+
+def _is_class(annotation: object) -> bool:
+    # list[int] counts as a class in Python 3.10, but not in later ones.
+    return isinstance(annotation, type) and not isinstance(annotation, GenericAlias)
+
+
+def _is_type(annotation: object) -> bool:
+    """Whether Azure's worker takes it for a type, which a parameter must have."""
+    if isinstance(annotation, _ALIASES):
+        return typing.get_origin(annotation) not in _NO_TYPES
+    return _is_class(annotation) or annotation is Generic
+
+
+def _is_allowed(binding: Binding, annotation: Any) -> bool:
+    if binding.direction == "out":
+        return annotation in (str, bytes) or _is_allowed_out(binding, annotation)
+    if not binding.is_trigger and annotation in (str, bytes):
+        return True
     converter = converter_of(binding.type)
-    if converter is None or (not binding.is_trigger and annotation in (str, bytes)):
-        return annotation in (str, bytes)
-    return bool(converter.check_input_type_annotation(annotation))
+    plain = partial(_is_plain, of=(str, bytes))
+    return _is_taken(
+        getattr(converter, "check_input_type_annotation", plain), annotation
+    )
+
+
+def _is_allowed_out(binding: Binding, annotation: Any) -> bool:
+    converter = converter_of(binding.type)
+    plain = partial(_is_plain, of=(str, bytes, bytearray))
+    return _is_taken(
+        getattr(converter, "check_output_type_annotation", plain), annotation
+    )
+
+
+def _is_taken(check: Callable[[Any], object], annotation: Any) -> bool:
+    try:
+        return bool(check(annotation))
+    except TypeError:  # typing.List is no class; the worker fails at it in this way
+        return False
+
+
+def _is_plain(annotation: type, *, of: tuple[type, ...]) -> bool:
+    """What the worker takes for a binding of which it knows no more."""
+    return issubclass(annotation, of)
+
+
+def _name_of(annotation: object) -> str:
+    return getattr(annotation, "__name__", None) or repr(annotation)
 
 
 def _warn_of_annotation(function: Function, name: str, annotation: object) -> None:
-    """Runs here, because nothing is converted by it; Azure refuses most of these."""
-    is_typing_generic = isinstance(annotation, type(typing.List[int]))  # noqa: UP006
-    if not is_typing_generic or not isinstance(typing.get_origin(annotation), type):
-        _logger.warning(
-            "%s: in Azure the parameter %s fails with 'binding %s has invalid non-type"
-            " annotation %r'; annotate it with a plain class such as dict.",
-            function.name,
-            name,
-            name,
-            annotation,
-        )
+    """Runs here, because nothing is converted by it; Azure refuses it."""
+    _logger.warning(
+        "%s: in Azure the parameter %s fails with 'binding %s has invalid non-type"
+        " annotation %r'; annotate it with a plain class such as dict.",
+        function.name,
+        name,
+        name,
+        annotation,
+    )

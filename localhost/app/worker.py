@@ -49,6 +49,7 @@ T = TypeVar("T")
 Kind = Literal["orchestration", "activity", "entity"]
 
 DRAIN_LIMIT_S = 30.0
+_FAULTS_OF_MODULES = (*(Exception, SystemExit, GeneratorExit, asyncio.CancelledError),)
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _EXECUTED = "%s: Executed 'Functions.%s' (%s, Id=%s, Duration=%dms)"
 _FAILED = _EXECUTED + "\n%s"
@@ -131,7 +132,7 @@ class Worker:
                 continue
             try:
                 self._loaded[function.name] = load_function(function, self._modules)
-            except (Exception, SystemExit) as exc:
+            except _FAULTS_OF_MODULES as exc:
                 failure = failure_of(exc, self._app.root)
                 self._broken[function.name] = failure
                 message = _load_message(function, exc, failure)
@@ -229,10 +230,28 @@ class Worker:
             return failure_of(exc, self._app.root)
 
     async def _run_on_loop(self, loaded: LoadedFunction, call: _Call[T]) -> T | Failure:
+        """Run the code in a task of its own, so that each knows who was cancelled.
+
+        A cancel in that task is the code's own doing. A cancel of ours is passed on; it
+        ends when the code has cleaned up.
+        """
+        ended = self._ended(loaded, call)
+        task = asyncio.create_task(ended, name=call.invocation.function_name)
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            task.cancel()
+            await asyncio.wait({task})
+            raise
+        if task.cancelled():  # before it began
+            return failure_of(asyncio.CancelledError(), self._app.root)
+        return task.result()
+
+    async def _ended(self, loaded: LoadedFunction, call: _Call[T]) -> T | Failure:
         try:
             arguments, outputs = call.arguments(loaded)
             return call.finish(loaded, await loaded.code(**arguments), outputs)
-        except (Exception, SystemExit) as exc:
+        except BaseException as exc:  # SystemExit would end the loop
             return failure_of(exc, self._app.root)
 
     def _broken_function(self, name: str) -> Failure:

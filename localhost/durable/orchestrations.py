@@ -500,6 +500,8 @@ def _tell(history: InstanceHistory, turn: Turn) -> None:
     """Say on the console that an instance has ended, and why."""
     if turn.fault is not None:
         log.error("%s: %s", history.instance_id, turn.fault)
+    if turn.notice is not None:
+        log.warning("%s: %s", history.instance_id, turn.notice)
     if turn.finished is not None:
         name = start_of((), history)["Name"]
         log.info("%s: %s %s", history.instance_id, name, turn.finished.status.value)

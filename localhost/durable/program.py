@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from localhost.durable.actions import Action, action_of, shown
 from localhost.durable.execution import Execution, Kind, RefusedError, Rules
 from localhost.durable.promises import Promise, begin, first_of, resolved
 from localhost.durable.replay import Replay, Scheduled
-from localhost.durable.retries import attempts
+from localhost.durable.retries import RetryOptions, attempts
 from localhost.durable.sdk import OrchestratorState
 from localhost.history import EventType
 from localhost.records import dumps
@@ -30,20 +31,20 @@ _ENTITY_REQUEST = (
     " Microsoft.Azure.WebJobs.Extensions.DurableTask"
 )
 
-Action = Mapping[str, Any]
-
 
 @dataclass
 class Program:
     """Runs the actions of a state on a replay.
 
-    ``continued_input`` is set once the code continued as new.
+    ``continued_input`` is set once the code continued as new. ``is_at_end`` is set
+    once all that the code asked for has its answer.
     """
 
     execution: Execution
     state: OrchestratorState
     rules: Rules
     has_run: bool = False
+    is_at_end: bool = False
     failure: str | None = None
     continued_input: str | None = None
     _replay: Replay = field(init=False, repr=False)
@@ -58,6 +59,7 @@ class Program:
             self.failure = str(exc)
             self.has_run = True
             return
+        self.is_at_end = True
         self.failure = self.state.error
         self.has_run = self.state.is_done or self.failure is not None
 
@@ -71,7 +73,7 @@ class Program:
             )
         if self.state.schema_version == 0:
             for part in actions:
-                promises = [self._perform(action) for action in part]
+                promises = [self._perform(action_of(wire)) for wire in part]
                 if promises:
                     await first_of(promises)
             return
@@ -80,24 +82,19 @@ class Program:
                 f"With OOProc schema V{self.state.schema_version + 1}, expected actions"
                 f" array to be of length 1 in outer layer but got size: {len(actions)}"
             )
-        for action in actions[0]:
-            await self._perform(action)
+        for wire in actions[0]:
+            await self._perform(action_of(wire))
 
     def _perform(self, action: Action) -> Promise:
         """Ask for one action. Raises ``RefusedError``."""
-        perform = _ACTIONS.get(action.get("actionType", -1))
-        if perform is None:
-            raise RefusedError(
-                f"the orchestrator asked for an action of type"
-                f" {action.get('actionType')!r}, which is not known here"
-            )
-        return perform(self, action)
+        return _ACTIONS[action.kind](self, action)
 
     # Activities
 
     def _call_activity(self, action: Action) -> Promise:
-        self._must_exist("activity", action["functionName"])
-        return self._schedule_activity(action["functionName"], [action.get("input")])
+        name = action.text("functionName")
+        self._must_exist("activity", name)
+        return self._schedule_activity(name, [action.value("input")])
 
     def _schedule_activity(self, name: str, arguments: list[Any]) -> Promise:
         input_ = dumps(arguments)
@@ -117,22 +114,26 @@ class Program:
         return self._retried(action, self._call_activity)
 
     def _call_http(self, action: Action) -> Promise:
-        request = action["httpRequest"]
+        """Ask for a request; what is wrong with it is the answer's to say.
+
+        The orchestrator can catch the failure of a request, but not that of an action.
+        """
+        request = action.part("httpRequest")
         return self._schedule_activity(
             HTTP_ACTIVITY,
             [
                 {
                     "$type": _HTTP_REQUEST,
-                    "method": request["method"],
-                    "uri": request["uri"],
-                    "headers": request.get("headers") or {},
-                    "content": request.get("content"),
-                    "tokenSource": request.get("tokenSource"),
+                    "method": request.value("method"),
+                    "uri": request.value("uri"),
+                    "headers": request.value("headers") or {},
+                    "content": request.value("content"),
+                    "tokenSource": request.value("tokenSource"),
                     "asynchronousPatternEnabled": bool(
-                        request.get("asynchronousPatternEnabled")
+                        request.value("asynchronousPatternEnabled")
                     ),
-                    "retryOptions": request.get("retryOptions"),
-                    "timeout": request.get("timeout"),
+                    "retryOptions": request.value("retryOptions"),
+                    "timeout": request.value("timeout"),
                 }
             ],
         )
@@ -140,14 +141,13 @@ class Program:
     # Sub-orchestrations
 
     def _call_sub_orchestrator(self, action: Action) -> Promise:
-        self._must_exist("orchestrator", action["functionName"])
-        child_id = action.get("instanceId")
-        if child_id:
-            self._must_be_free(child_id)
+        name = action.text("functionName")
+        self._must_exist("orchestrator", name)
+        child_id = self._child_id(action)
         number = self._replay.number()
-        input_ = dumps(action.get("input"))
+        input_ = dumps(action.value("input"))
         fields: dict[str, Any] = {
-            "Name": action["functionName"],
+            "Name": name,
             "Version": "",
             "InstanceId": child_id or f"{self.execution.execution_id}:{number}",
             "ClientSpanId": self.execution.derived_id(number, "span")[:16],
@@ -166,7 +166,11 @@ class Program:
     def _call_sub_orchestrator_with_retry(self, action: Action) -> Promise:
         return self._retried(action, self._call_sub_orchestrator)
 
-    def _must_be_free(self, child_id: str) -> None:
+    def _child_id(self, action: Action) -> str | None:
+        """Return the id that the code chose for a child, None when it chose none."""
+        if action.optional_text("instanceId") is None:
+            return None
+        child_id = action.identity("instanceId")
         taken = {self.execution.instance_id.casefold()}
         if self.execution.parent_id:
             taken.add(self.execution.parent_id.casefold())
@@ -176,12 +180,14 @@ class Program:
                 " sub-orchestration: it must not begin with @ nor be the id of its"
                 " parent. Give another id, or none."
             )
+        return child_id
 
     # Timers, events, retries
 
     def _create_timer(self, action: Action) -> Promise:
-        promise, number = self._timer(action["fireAt"])
-        if action.get("isCanceled"):
+        is_cancelled = action.flag("isCanceled")
+        promise, number = self._timer(action.time("fireAt"))
+        if is_cancelled:
             self._replay.forget(number)
         return promise
 
@@ -193,11 +199,11 @@ class Program:
         return self._replay.schedule(timer), number
 
     def _wait_for_event(self, action: Action) -> Promise:
-        return self._replay.event_named(action["externalEventName"])
+        return self._replay.event_named(action.text("externalEventName"))
 
     def _retried(self, action: Action, call: Callable[[Action], Promise]) -> Promise:
         work = attempts(
-            action["retryOptions"],
+            RetryOptions.of(action.part("retryOptions")),
             call=lambda: call(action),
             pause=lambda fire_at: self._timer(fire_at)[0],
             now=lambda: self._replay.now,
@@ -213,17 +219,16 @@ class Program:
         return self._ask_entity(action, is_signal=True)
 
     def _ask_entity(self, action: Action, *, is_signal: bool) -> Promise:
-        target = action["instanceId"]
-        self._must_exist("entity", target[1:].partition("@")[0])
+        target, operation = self._entity_id(action), action.text("operation")
         number = self._replay.number()
         digits = self.execution.derived_id(number, "entity")
         request_id = "-".join(
             (digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])
         )
-        request: dict[str, Any] = {"$type": _ENTITY_REQUEST, "op": action["operation"]}
+        request: dict[str, Any] = {"$type": _ENTITY_REQUEST, "op": operation}
         if is_signal:
             request["signal"] = True
-        request["input"] = dumps(action.get("input"))
+        request["input"] = dumps(action.value("input"))
         request["id"] = request_id
         request["parent"] = self.execution.instance_id
         request["parentExecution"] = self.execution.execution_id
@@ -237,6 +242,17 @@ class Program:
             self._replay.send(planned)
             return resolved()
         return self._replay.ask(planned, request_id)
+
+    def _entity_id(self, action: Action) -> str:
+        target = action.identity("instanceId")
+        name, has_key, _ = target[1:].partition("@")
+        if not target.startswith("@") or not has_key:
+            raise RefusedError(
+                f"{action.place}: 'instanceId' is {shown(target)}; expected: @name@key."
+                " Give the df.EntityId of an entity."
+            )
+        self._must_exist("entity", name)
+        return target
 
     def _times_for(self, target: str) -> tuple[str, str]:
         """Return when a request is sent, and when the one before it was.
@@ -254,7 +270,7 @@ class Program:
     # Compounds and the end
 
     def _all(self, action: Action) -> Promise:
-        promises = [self._perform(inner) for inner in action["compoundActions"]]
+        promises = [self._perform(inner) for inner in action.actions("compoundActions")]
 
         async def settled() -> None:
             for promise in promises:
@@ -263,11 +279,11 @@ class Program:
         return begin(settled())
 
     def _any(self, action: Action) -> Promise:
-        promises = [self._perform(inner) for inner in action["compoundActions"]]
+        promises = [self._perform(inner) for inner in action.actions("compoundActions")]
         return begin(first_of(promises)) if promises else resolved()
 
     def _continue_as_new(self, action: Action) -> Promise:
-        self.continued_input = dumps(action.get("input"))
+        self.continued_input = dumps(action.value("input"))
         self._replay.continues = True
         return resolved()
 

@@ -7,6 +7,8 @@ same ids, so that a turn that runs twice sends nothing that its receiver does no
 
 from __future__ import annotations
 
+import traceback
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -30,6 +32,11 @@ from localhost.records import TaskMessage, dumps
 from localhost.timestamps import from_ticks, to_ticks
 
 LARGEST_CUSTOM_STATUS_BYTES = 16 * 1024
+_OPEN: Mapping[EventType | None, str] = {
+    EventType.TaskScheduled: "activities",
+    EventType.SubOrchestrationInstanceCreated: "sub-orchestrations",
+    EventType.TimerCreated: "timers",
+}
 
 _INBOUND = frozenset(
     {
@@ -54,7 +61,8 @@ class Turn:
     asked for again. ``custom_status`` is JSON text or None. ``finished`` tells how the
     execution ended; ``continued`` holds the first events of the execution that follows
     it at once. ``fault`` is why it failed when the code itself raised nothing that
-    could have been logged.
+    could have been logged. ``notice`` is what its user should know of an instance that
+    goes on; it stands in the one turn that makes it so.
     """
 
     events: tuple[HistoryEvent, ...]
@@ -65,11 +73,23 @@ class Turn:
     finished: Finished | None = None
     continued: tuple[HistoryEvent, ...] = ()
     fault: str | None = None
+    notice: str | None = None
 
     @property
     def is_news(self) -> bool:
         """Whether it schedules or ends anything."""
         return bool(self.outbox or self.finished or self.continued)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Played:
+    """A history that was played to its end, and what is to be told of it."""
+
+    replay: Replay
+    custom_status: str | None = None
+    continued: tuple[HistoryEvent, ...] = ()
+    fault: str | None = None
+    notice: str | None = None
 
 
 def decide(
@@ -85,31 +105,81 @@ def decide(
     """Decide a turn; ``new`` begins with its OrchestratorStarted.
 
     From ``now`` (a timestamp) on, everything that the turn schedules has a tick of its
-    own. The messages for ``unsent``, numbers of what is in the history, come again.
+    own. The messages for ``unsent``, numbers of what is in the history, come again. A
+    fault of ours fails the instance, with a text that says so: it would come again with
+    every try.
     """
     history = [*past, *new]
     started = next(e for e in history if e.type is EventType.ExecutionStarted)
     execution = Execution.of(started)
-    custom_status, state = _custom_status(state)
     program = Program(execution=execution, state=state, rules=rules)
+
+    def turn_of(played: _Played) -> Turn:
+        replay = played.replay
+        times = _times(replay, now)
+        rows = _rows(new, replay, times, now)
+        outbox = messages(replay, execution, sender, times)
+        return Turn(
+            events=rows,
+            outbox=dict(zip(times, outbox, strict=True)),
+            answer=_answer(started, rows, sender),
+            again=messages_again(replay, execution, sender, unsent),
+            custom_status=played.custom_status,
+            finished=replay.finished,
+            continued=played.continued,
+            fault=played.fault,
+            notice=played.notice,
+        )
+
+    try:
+        return turn_of(_played(program, started, past, new, now))
+    except Exception as exc:
+        return turn_of(_given_up(exc, program, history))
+
+
+def _played(
+    program: Program,
+    started: HistoryEvent,
+    past: Sequence[HistoryEvent],
+    new: Sequence[HistoryEvent],
+    now: str,
+) -> _Played:
+    custom_status, program.state = _custom_status(program.state)
     replay = Replay(program=program.run)
-    _play(replay, program, history)
+    goes_on = _play(replay, program, past)
+    was_over = program.has_run or program.is_at_end
+    if goes_on:
+        _play(replay, program, new)
     continued = _continuation(started, program, replay, now)
     if not continued:
         _end(replay, program)
-    times = _times(replay, now)
-    rows = _rows(new, replay, times, now)
-    outbox = messages(replay, execution, sender, times)
-    return Turn(
-        events=rows,
-        outbox=dict(zip(times, outbox, strict=True)),
-        answer=_answer(started, rows, sender),
-        again=messages_again(replay, execution, sender, unsent),
+    is_news = not (was_over or continued)
+    return _Played(
+        replay=replay,
         custom_status=custom_status,
-        finished=replay.finished,
         continued=continued,
-        fault=_fault(replay, program, state),
+        fault=_fault(replay, program),
+        notice=_notice(replay, program, past) if is_news else None,
     )
+
+
+def _given_up(
+    exc: Exception, program: Program, history: Sequence[HistoryEvent]
+) -> _Played:
+    """Return the end of an instance whose turn this host cannot decide."""
+    text = (
+        f"Orchestrator function '{program.execution.name}' failed: the local host"
+        f" cannot carry out what it asked for ({type(exc).__name__}: {exc}). This is a"
+        " fault of the local host; expected: a turn. Report it with the lines of its"
+        " console."
+    )
+    finished = Finished(
+        id=1 + max(event.event_id for event in history),
+        status=Status.FAILED,
+        result=text,
+    )
+    replay = Replay(program=program.run, finished=finished)
+    return _Played(replay=replay, fault=f"{text}\n{traceback.format_exc()}")
 
 
 def _answer(
@@ -122,11 +192,38 @@ def _answer(
     return None
 
 
-def _fault(replay: Replay, program: Program, state: OrchestratorState) -> str | None:
+def _fault(replay: Replay, program: Program) -> str | None:
     has_failed = replay.finished and replay.finished.status is Status.FAILED
-    if not has_failed or program.failure == state.error is not None:
+    if not has_failed or program.failure == program.state.error is not None:
         return None
     return replay.finished.result if replay.finished else None
+
+
+def _notice(
+    replay: Replay, program: Program, past: Sequence[HistoryEvent]
+) -> str | None:
+    """Say what an instance waits for whose code waits for nothing."""
+    if replay.finished or replay.is_suspended:
+        return None
+    if not program.has_run and not program.is_at_end:
+        return None
+    if not program.has_run:
+        return (
+            "the orchestrator function waits for something that never ends; expected:"
+            " yield for tasks only. The instance stays Running, as in Azure. Remove"
+            " the yield before context.signal_entity(...) or"
+            " context.set_custom_status(...)."
+        )
+    kinds = {event.event_id: event.type for event in past if event.type in _OPEN} | {
+        planned.id: planned.type for planned in replay.in_order()
+    }
+    open_ = Counter(_OPEN.get(kinds.get(number), "tasks") for number in replay.open)
+    waits_for = ", ".join(f"{kind}: {count}" for kind, count in open_.items())
+    return (
+        "the orchestrator function has ended, but the instance is Running until what"
+        f" it began has ended too, as in Azure ({waits_for}). Call cancel() on a timer"
+        " that is no longer needed."
+    )
 
 
 def as_stored(event: HistoryEvent) -> HistoryEvent:
@@ -134,14 +231,20 @@ def as_stored(event: HistoryEvent) -> HistoryEvent:
     return replace(event, is_played=True) if event.type in _INBOUND else event
 
 
-def _play(replay: Replay, program: Program, history: Sequence[HistoryEvent]) -> None:
+def _play(replay: Replay, program: Program, events: Sequence[HistoryEvent]) -> bool:
+    """Play events; False when the code is not that of the history."""
+    return all(_take(replay, program, event) for event in events)
+
+
+def _take(replay: Replay, program: Program, event: HistoryEvent) -> bool:
     try:
-        for event in history:
-            replay.take(event)
+        replay.take(event)
     except NonDeterministicError as exc:
         replay.finish(Status.FAILED, str(exc))
+        return False
     except RefusedError as exc:  # in a later try of something that is tried again
         program.failure, program.has_run = str(exc), True
+    return True
 
 
 def _end(replay: Replay, program: Program) -> None:

@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from localhost.app.bindings import RUN_HERE
 from localhost.app.manifest import Function, FunctionApp
 from localhost.web.requests import origin, raw_path
 from localhost.web.routes import http_route, is_http, join_path
@@ -159,8 +160,12 @@ class Admin:
         """Answer 202 at once, then run; what the function says is only logged."""
         try:
             text = _input(await request.read())
-        except ValueError:
+        except (ValueError, RecursionError):
             return web.Response(status=400)
+        refusal = _refusal(function)
+        if refusal is not None:
+            logger.warning("%s", refusal)
+            return web.Response(status=501, text=refusal)
         response = web.Response(status=202)
         # The connection is busy until the function ends: the client may not reuse it.
         response.force_close()
@@ -191,6 +196,23 @@ class Admin:
             f"<body><h1>{TITLE}</h1><p>It runs on this machine only. Its functions:</p>"
             f"<ul>{items}</ul></body></html>\n"
         )
+
+
+def _refusal(function: Function) -> str | None:
+    """Say why a function is not called by hand, if it is not."""
+    if not function.is_run_here:
+        return (
+            f"{function.name} has a {function.trigger.type}, which is not run here;"
+            f" expected: one of {', '.join(RUN_HERE)}. Run it with Core Tools, or give"
+            " its code to a function with such a trigger."
+        )
+    if function.disabled:
+        return (
+            f"{function.name} is disabled and so not loaded here; expected: an enabled"
+            " function. Take 'disabled' out of its function.json, or the setting"
+            f" AzureWebJobs.{function.name}.Disabled away, and start again."
+        )
+    return None
 
 
 def _input(body: bytes) -> str:

@@ -16,18 +16,38 @@ Check: TypeAlias = Callable[[str], bool]
 
 _INT_MIN, _INT_MAX = -(2**31), 2**31 - 1
 _LONG_MIN, _LONG_MAX = -(2**63), 2**63 - 1
-_INTEGER = re.compile(r"\s*[+-]?[0-9]+\s*\Z")
+# No number of more digits is in any range, and Python reads only so many.
+_INTEGER = re.compile(r"\s*[+-]?0*([0-9]{1,19})\s*\Z")
 _NUMBER = r"[0-9][0-9,]*\.?[0-9]*|\.[0-9]+"
 _HEX_GROUPS = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
-_DATE_FORMATS = (
-    "%m-%d-%Y",
-    "%d %b %Y",
-    "%d %B %Y",
-    "%b %d %Y",
-    "%B %d %Y",
-    "%Y-%m",
-    "%H:%M",
-    "%H:%M:%S",
+# Python's own readers of times differ from version to version, and read month names
+# in the language of the machine.
+_LARGEST_ZONE_H = 14
+_MONTHS = {
+    name[:length]: number
+    for number, name in enumerate(
+        "january february march april may june july august september october november"
+        " december".split(),
+        start=1,
+    )
+    for length in (3, len(name))
+}
+_DATE = "|".join(
+    (
+        r"(?P<y1>[0-9]{4})(?P<sep1>[-/.])(?P<m1>[0-9]{1,2})(?P=sep1)(?P<d1>[0-9]{1,2})",
+        r"(?P<y2>[0-9]{4})-(?P<m2>[0-9]{1,2})",
+        r"(?P<m3>[0-9]{1,2})(?P<sep3>[-/.])(?P<d3>[0-9]{1,2})(?P=sep3)(?P<y3>[0-9]{4})",
+        r"(?P<d4>[0-9]{1,2}) +(?P<m4>[a-z]+),? +(?P<y4>[0-9]{4})",
+        r"(?P<m5>[a-z]+) +(?P<d5>[0-9]{1,2}),? +(?P<y5>[0-9]{4})",
+    )
+)
+_TIME = (
+    r"(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2})(?:\.[0-9]+)?)?"
+    r"(?: *(?P<half>[ap]m))?(?: *(?:z|[+-](?P<zone>[0-9]{1,2}):(?P<part>[0-9]{2})))?"
+)
+_DATE_TIME = re.compile(
+    rf"\s*(?:(?:{_DATE})(?:(?:t| +){_TIME})?|{re.sub('<', '<only_', _TIME)})\s*\Z",
+    re.IGNORECASE,
 )
 
 
@@ -59,7 +79,13 @@ def _pattern(expression: str) -> Check:
 
 
 def _integer(low: int, high: int) -> Check:
-    return lambda text: bool(_INTEGER.match(text)) and low <= int(text) <= high
+    def is_between(text: str) -> bool:
+        match = _INTEGER.match(text)
+        if match is None:
+            return False
+        return low <= int(match[1]) * (-1 if "-" in text else 1) <= high
+
+    return is_between
 
 
 def _length(shortest: int, longest: int | None = None) -> Check:
@@ -72,20 +98,37 @@ def _integers(argument: str) -> list[int]:
 
 
 def _is_datetime(text: str) -> bool:
-    stripped = text.strip()
-    try:
-        datetime.datetime.fromisoformat(re.sub(r"[Zz]\Z", "+00:00", stripped))
-    except ValueError:
-        return any(_is_date_like(stripped, form) for form in _DATE_FORMATS)
-    return True
+    match = _DATE_TIME.match(text)
+    if match is None:
+        return False
+    found = {
+        name.removeprefix("only_"): value
+        for name, value in match.groupdict().items()
+        if value is not None
+    }
+    return _is_day(found) and _is_time(found)
 
 
-def _is_date_like(text: str, form: str) -> bool:
+def _is_day(found: Mapping[str, str]) -> bool:
+    """Whether there is such a day, if one is named."""
+    dates = {name[0]: found[name] for name in found if name[:-1] in ("y", "m", "d")}
+    if not dates:
+        return True
+    month = dates["m"]
+    number = int(month) if month.isdecimal() else _MONTHS.get(month.lower(), 0)
     try:
-        datetime.datetime.strptime(text, form)
+        datetime.date(int(dates["y"]), number, int(dates.get("d", 1)))
     except ValueError:
         return False
     return True
+
+
+def _is_time(found: Mapping[str, str]) -> bool:
+    hour = int(found.get("hour", 1))
+    hours = range(1, 13) if "half" in found else range(24)
+    is_zone = int(found.get("zone", 0)) <= _LARGEST_ZONE_H
+    parts = (int(found.get(name, 0)) for name in ("minute", "second", "part"))
+    return hour in hours and is_zone and all(part < 60 for part in parts)
 
 
 _FLOAT = _pattern(

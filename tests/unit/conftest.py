@@ -109,7 +109,7 @@ def _play(
                 past=past,
                 new=new,
                 state=state,
-                rules=Rules(unknown=unknown, **rules),
+                rules=Rules(**{"unknown": unknown, **rules}),
                 sender=Sender(instance_id="i1", execution_id="e1", episode=number),
                 now=NOW,
             )

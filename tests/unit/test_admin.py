@@ -19,17 +19,21 @@ from localhost.web.server import Server
 
 @pytest.fixture(name="app")
 def _app(tmp_path: Path) -> FunctionApp:
+    """Functions of several kinds; Off is disabled."""
     for name, trigger in {
         "Hello": {"name": "name", "type": "activityTrigger"},
         "Start": {"name": "req", "type": "httpTrigger", "route": "Go/{x}"},
         "Broken": {"name": "x", "type": "noSuchTrigger"},
+        "Off": {"name": "req", "type": "httpTrigger"},
+        "Tick": {"name": "timer", "type": "timerTrigger", "schedule": "0 * * * * *"},
+        "Pull": {"name": "msg", "type": "queueTrigger", "queueName": "q"},
     }.items():
         folder = tmp_path / name
         folder.mkdir()
         (folder / "__init__.py").write_text("def main(): ...\n")
         bindings = [trigger | {"direction": "in"}]
         (folder / "function.json").write_text(json.dumps({"bindings": bindings}))
-    return read_app(tmp_path, environ={})
+    return read_app(tmp_path, environ={"AzureWebJobs.Off.Disabled": "1"})
 
 
 class Ran:
@@ -144,7 +148,9 @@ async def test_ping(admin_of: Callable[..., Admin], method: str) -> None:
 async def test_functions_are_described(admin_of: Callable[..., Admin]) -> None:
     """Each function that was read has its addresses and its function.json."""
     async with serving(admin_of()) as client:
-        hello, start = await client.told("/admin/functions")
+        told = await client.told("/admin/functions")
+    by_name = {each["name"]: each for each in told}
+    hello, start = by_name["Hello"], by_name["Start"]
 
     assert ("Hello", None, "activityTrigger") == (
         hello["name"],
@@ -229,7 +235,7 @@ async def test_http_function_gets_its_input_as_body(
     assert [("http Start", "x")] == ran.calls
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff"])
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b"[" * 100_000])
 async def test_invocation_needs_a_json_object(
     admin_of: Callable[..., Admin], ran: Ran, body: bytes
 ) -> None:
@@ -240,6 +246,31 @@ async def test_invocation_needs_a_json_object(
         )
 
     assert [] == ran.calls
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("Tick", "Tick has a timerTrigger, which is not run here"),
+        ("Pull", "Pull has a queueTrigger, which is not run here"),
+        ("Off", "Off is disabled"),
+    ],
+)
+async def test_function_that_is_not_run_here_is_not_accepted(
+    admin_of: Callable[..., Admin],
+    ran: Ran,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    reason: str,
+) -> None:
+    """The answer says why, and so does the console."""
+    async with serving(admin_of()) as client:
+        body = {"input": "x"}
+        status, text = await client.ask(f"/admin/functions/{name}", "POST", json=body)
+
+    assert (501, []) == (status, ran.calls)
+    assert reason in text
+    assert reason in caplog.text
 
 
 async def test_failed_invocation_is_logged(

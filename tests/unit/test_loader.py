@@ -330,8 +330,14 @@ def test_a_script_outside_the_app(loader: Loader, tmp_path: Path) -> None:
     [
         ("dict", False),
         ("typing.List[int]", False),
-        ("typing.Optional[str]", True),
-        ("list[int]", True),
+        *((name, False) for name in ("typing.Dict", "typing.List", "typing.Mapping")),
+        *((name, False) for name in ("typing.Dict[str, int]", "typing.Type[int]")),
+        *((name, False) for name in ("typing.Literal['a']", "None", "object", "Own")),
+        *((name, False) for name in ("Box", "Box[int]", "typing.Generic")),
+        *((name, True) for name in ("typing.Optional[str]", "typing.Union[str, int]")),
+        *((name, True) for name in ("typing.Tuple[int, str]", "typing.Tuple")),
+        *((name, True) for name in ("typing.Callable[[int], int]", "typing.Callable")),
+        *((name, True) for name in ("list[int]", "dict[str, int]", "int | None", "T")),
     ],
 )
 async def test_annotations_that_azure_refuses_are_warned_of(
@@ -341,12 +347,112 @@ async def test_annotations_that_azure_refuses_are_warned_of(
     is_warned: bool,
 ) -> None:
     """They work here, because an activity's value is not converted by them."""
-    loader.load_activity(f"import typing\ndef main(name: {annotation}): return name")
+    head = """
+import typing
+T = typing.TypeVar("T")
+class Box(typing.Generic[T]): ...
+class Own: ...
+"""
+    loader.load_activity(f"{head}def main(name: {annotation}): return name")
 
     assert ('"x"', is_warned) == (
         await loader.value(),
         "has invalid non-type annotation" in caplog.text,
     )
+
+
+@pytest.mark.parametrize(
+    "annotation", ["typing.Dict", "typing.List[int]", "typing.Literal['a']"]
+)
+def test_generic_annotation_that_no_request_is(
+    message: Callable[..., str], annotation: str
+) -> None:
+    """Azure's worker fails at it, because it is no class."""
+    text = message(f"import typing\ndef main(req: {annotation}): ...", HTTP, RETURN)
+
+    assert 'type of req binding in function.json "httpTrigger" does not match' in text
+
+
+@pytest.mark.parametrize(
+    ("annotation", "expected"),
+    [
+        ("dict", 'return annotation "dict" does not match binding type "http"'),
+        ("None", 'return annotation "NoneType" does not match binding type "http"'),
+        ("bytes", 'return annotation "bytes" does not match binding type "http"'),
+        ("object", 'return annotation "object" does not match binding type "http"'),
+        ("func.HttpRequest", '"HttpRequest" does not match binding type "http"'),
+        (
+            "typing.Optional[func.HttpResponse]",
+            "has invalid non-type return annotation",
+        ),
+        ("func.HttpResponse | None", "has invalid non-type return annotation"),
+        ("typing.Union[str, bytes]", "has invalid non-type return annotation"),
+        ("typing.List", "has invalid non-type return annotation"),
+        ("list[str]", "has invalid non-type return annotation"),
+        ("func.Out[str]", "return annotation should not be azure.functions.Out"),
+    ],
+)
+def test_return_annotation_that_azure_refuses(
+    message: Callable[..., str], annotation: str, expected: str
+) -> None:
+    """A function with a $return does not load with it, as in Azure."""
+    code = "import typing\nimport azure.functions as func\n"
+
+    text = message(f"{code}async def main(req) -> {annotation}: ...", HTTP, RETURN)
+
+    assert expected in text
+    assert "Annotate it with -> func.HttpResponse or -> str" in text
+
+
+@pytest.mark.parametrize(
+    ("annotation", "bindings"),
+    [
+        ("func.HttpResponse", (HTTP, RETURN)),
+        ("'func.HttpResponse'", (HTTP, RETURN)),
+        ("str", (HTTP, RETURN)),
+        ("Own", (HTTP, RETURN)),
+        ("None", (HTTP,)),
+        ("dict", (ACTIVITY,)),
+        ("typing.Optional[list[int]]", (ACTIVITY,)),
+    ],
+)
+def test_return_annotation_that_azure_takes(
+    loader: Loader, annotation: str, bindings: tuple[dict[str, str], ...]
+) -> None:
+    """Of an HTTP function text or response; of others anything."""
+    code = "import typing\nimport azure.functions as func\nclass Own(str): ...\n"
+    parameter = bindings[0]["name"]
+
+    faults = loader.load_activity(
+        f"{code}def main({parameter}) -> {annotation}: ...", *bindings
+    )
+
+    assert () == faults
+
+
+@pytest.mark.parametrize(
+    ("annotation", "expected"),
+    [
+        ("func.Out[int]", 'type of res binding in function.json "http" does not match'),
+        ("func.Out[dict]", 'its Python annotation "dict"'),
+        ("func.Out", "binding res has invalid Out annotation"),
+    ],
+)
+def test_output_annotation_that_azure_refuses(
+    message: Callable[..., str], annotation: str, expected: str
+) -> None:
+    """What an output takes is checked by its own converter."""
+    code = f"import azure.functions as func\ndef main(req, res: {annotation}): ..."
+
+    assert expected in message(code, HTTP, {**RETURN, "name": "res"})
+
+
+@pytest.mark.parametrize("inner", ["str", "bytes", "func.HttpResponse"])
+def test_output_annotation_that_azure_takes(loader: Loader, inner: str) -> None:
+    """Text, bytes, or the converter's own class."""
+    code = f"import azure.functions as func\ndef main(req, res: func.Out[{inner}]): ..."
+
+    assert () == loader.load_activity(code, HTTP, {**RETURN, "name": "res"})
 
 
 async def test_an_output_that_goes_nowhere_is_warned_of(

@@ -190,6 +190,67 @@ def test_a_setting_of_a_section_is_found(function: Callable[..., Function]) -> N
     assert {"route": "x"} == trigger.properties
 
 
+@pytest.mark.parametrize("name", ["input_data", "_x", "_", "a_", "a_b_c", "x" * 128])
+def test_name_of_a_binding_may_hold_underscores(
+    function: Callable[..., Function], name: str
+) -> None:
+    """As in Azure since host 4.1038; two in a row may not be."""
+    assert name == function({**ACTIVITY, "name": name}).trigger.name
+
+
+@pytest.mark.parametrize(
+    "binding",
+    [
+        {"name": "context", "type": "orchestrationTrigger", "queueName": "%Q%"},
+        {"name": "name", "type": "activityTrigger", "schedule": "%Q%", "x": ["%Q%"]},
+        {"name": "context", "type": "entityTrigger", "route": "%Q%"},
+        {"name": "req", "type": "httpTrigger", "taskHub": "%Q%", "comment": "%Q%"},
+    ],
+)
+def test_property_that_the_binding_does_not_have_is_not_read(
+    function: Callable[..., Function], binding: dict[str, Any]
+) -> None:
+    """A %Setting% in it may be set nowhere."""
+    others = {
+        name: value for name, value in binding.items() if name not in ("name", "type")
+    }
+
+    assert others == function(binding).trigger.properties
+
+
+@pytest.mark.parametrize("spelling", ["Route", "ROUTE"])
+def test_property_is_known_in_any_case(
+    function: Callable[..., Function], spelling: str
+) -> None:
+    """As .NET reads JSON."""
+    http = {**HTTP, spelling: "%r%"}
+
+    assert {"route": "x"} == function(http, environ={"R": "x"}).trigger.properties
+
+
+@pytest.mark.parametrize("environ", [{}, {"Python_Script_File_Name": "app.py"}])
+@pytest.mark.parametrize("has_folders", [True, False])
+def test_decorator_app_is_told(
+    write_function: Callable[..., Path],
+    tmp_path: Path,
+    environ: dict[str, str],
+    has_folders: bool,
+) -> None:
+    """Its functions are not run here; those of folders are, unlike in Azure."""
+    name = environ.get("Python_Script_File_Name", "function_app.py")
+    (tmp_path / name).write_text("import azure.functions as func\n")
+    if has_folders:
+        write_function("Hello", ACTIVITY)
+
+    app = read_app(tmp_path, environ=environ)
+
+    (fault,) = app.faults
+    assert name == fault.name
+    assert "made with decorators are not run here yet" in fault.message
+    beside = "the real host serves only those of" in fault.message
+    assert (has_folders, len(app.functions)) == (beside, int(has_folders))
+
+
 @pytest.mark.parametrize(
     ("disabled", "environ", "expected"),
     [
@@ -259,7 +320,9 @@ def test_the_script_may_be_elsewhere(
         ([ACTIVITY, HTTP], "'name' (activityTrigger) and 'req' (httpTrigger)"),
         ([ACTIVITY, {**RETURN, "name": "Name"}], "Binding names must be unique."),
         ([HTTP, {**RETURN, "direction": "in"}], "a direction of 'out'"),
-        ([{**ACTIVITY, "name": "my_name"}], "The binding name my_name is invalid."),
+        ([{**ACTIVITY, "name": "my__name"}], "The binding name my__name is invalid."),
+        ([{**ACTIVITY, "name": "1x"}], "expected: a letter or '_'"),
+        ([{**ACTIVITY, "name": "x" * 129}], "expected: a letter or '_'"),
         ([{"type": "activityTrigger"}], "bindings[0].name is missing"),
         ([{"name": "x"}], "bindings[0].type is missing"),
         ([{**ACTIVITY, "direction": "inward"}], "not a valid binding direction"),

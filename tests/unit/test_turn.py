@@ -280,3 +280,65 @@ def test_suspended_instance_does_not_continue(
 
     assert () == first.continued
     assert () != second.continued
+
+
+# What a user should know
+
+
+def test_notice_names_what_an_ended_function_waits_for(
+    play: Play, state: State, timer: Action, call: Action, any_of: Action, event: Event
+) -> None:
+    """A timer that nobody cancelled keeps the instance running."""
+    actions = any_of(call(), timer("2026-11-22T05:00:00Z"))
+    done = event("TaskCompleted", TaskScheduledId=0, Result='"hi"')
+
+    first, second = play([state(actions)], [state(actions, is_done=True), done])
+
+    assert (None, None) == (first.notice, second.finished)
+    assert "has ended, but the instance is Running" in str(second.notice)
+    assert "(timers: 1)" in str(second.notice)
+
+
+def test_notice_is_given_once(
+    play: Play, state: State, timer: Action, event: Event
+) -> None:
+    """Later turns of the same wait have none, nor has the last."""
+    actions = [timer("2026-11-22T05:00:00Z"), {"actionType": 4, "input": "1"}]
+    ends = state({"actionType": 11, "compoundActions": actions}, is_done=True)
+
+    first, second, third = play(
+        [ends],
+        [ends, event("EventRaised", Name="x")],
+        [ends, event("TimerFired", TimerId=0)],
+    )
+
+    assert first.notice is not None
+    assert (None, None) == (second.notice, third.notice)
+
+
+@pytest.mark.parametrize(
+    "actions",
+    [(), ({"actionType": 9, "instanceId": "@c@k", "operation": "o", "input": "1"},)],
+    ids=["set_custom_status", "signal_entity"],
+)
+def test_notice_tells_of_a_yield_that_never_ends(
+    play: Play, state: State, event: Event, actions: tuple[dict[str, Any], ...]
+) -> None:
+    """Nothing that can come would make the function go on."""
+    waits = state(*actions)
+
+    first, second = play([waits], [waits, event("EventRaised", Name="x")])
+
+    assert (None, None) == (first.finished, second.notice)
+    assert "Remove the yield before context.signal_entity(...)" in str(first.notice)
+
+
+def test_no_notice_while_something_can_come(
+    play: Play, state: State, call: Action, wait: Action, timer: Action
+) -> None:
+    """An activity, an event, a timer, an entity's answer, an end, a next execution."""
+    ask = {"actionType": 7, "instanceId": "@c@k", "operation": "o", "input": "1"}
+    waiting = [state(call()), state(wait("E")), state(timer()), state(ask)]
+    over = [state(is_done=True), state(error="no"), state(CONTINUE, is_done=True)]
+
+    assert [None] * 7 == [play([each])[0].notice for each in (*waiting, *over)]

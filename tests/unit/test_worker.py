@@ -19,6 +19,7 @@ from azure.functions.http import HttpRequest
 from localhost.app.manifest import Function, FunctionFault, read_app
 from localhost.app.threads import HTTP_THREADS
 from localhost.app.worker import Outcome, Raised, Returned, Worker
+from localhost.compat import timeout
 from localhost.errors import HostError
 
 LIMIT_S = 10.0
@@ -689,3 +690,112 @@ async def test_requests_never_take_the_threads_of_instances(app: App) -> None:
 
     assert {"True"} == set(await asyncio.gather(*asked))
     assert {'"True"'} == set(await asyncio.gather(*run))
+
+
+# Cancels
+
+CANCELS = {
+    "awaits a task that it cancelled": """
+        helper = asyncio.create_task(asyncio.sleep(60))
+        helper.cancel()
+        await helper
+    """,
+    "cancels the task that it runs in": """
+        asyncio.current_task().cancel()
+        await asyncio.sleep(60)
+    """,
+    "raises it": """
+        raise asyncio.CancelledError("no")
+    """,
+}
+
+
+def cancelling(parameter: str, code: str) -> str:
+    """Return the script of an async function with this body."""
+    body = textwrap.indent(textwrap.dedent(code), "    ")
+    return f"import asyncio\n\nasync def main({parameter}):{body}"
+
+
+@pytest.mark.parametrize("code", CANCELS.values(), ids=CANCELS)
+async def test_cancel_of_user_code_is_its_fault(app: App, code: str) -> None:
+    """The call ends; it is not the host that was cancelled."""
+    app.add("Gone", cancelling("name", code))
+
+    async with timeout(LIMIT_S):
+        raised = await app.raised("Gone")
+
+    assert "CancelledError" == raised.type_name
+    assert "Gone/__init__.py" in raised.traceback
+
+
+@pytest.mark.parametrize("code", CANCELS.values(), ids=CANCELS)
+async def test_cancel_of_an_http_function_is_its_fault(app: App, code: str) -> None:
+    """So that its caller gets an answer."""
+    app.add("Gone", cancelling("req", code), HTTP, RETURN)
+
+    async with timeout(LIMIT_S):
+        response = await app.respond("Gone")
+
+    assert isinstance(response, Raised)
+
+
+async def test_cancel_of_a_synchronous_function_is_its_fault(app: App) -> None:
+    """A thread has no task to cancel."""
+    code = "import asyncio\n\ndef main(name): raise asyncio.CancelledError"
+    app.add("Gone", code)
+
+    assert "CancelledError" == (await app.raised("Gone")).type_name
+
+
+@pytest.mark.parametrize("name", ["KeyboardInterrupt", "GeneratorExit", "SystemExit"])
+@pytest.mark.parametrize("prefix", ["", "async "])
+async def test_exception_beside_exception_is_a_fault(
+    app: App, prefix: str, name: str
+) -> None:
+    """It ends the function, not the loop that it runs on."""
+    app.add("Gone", f"{prefix}def main(name): raise {name}")
+
+    assert name == (await app.raised("Gone")).type_name
+
+
+async def test_cancel_by_the_host_cancels_the_function(app: App) -> None:
+    """The code can clean up, then the cancel goes on."""
+    app.add(
+        "Waits",
+        """
+        import asyncio, pathlib
+
+        done = pathlib.Path(__file__).with_name("done")
+
+        async def main(name):
+            begun.set()
+            try:
+                await asyncio.sleep(60)
+            finally:
+                await asyncio.sleep(0)
+                done.touch()
+        """,
+    )
+    app.load()
+    begun = asyncio.Event()
+    vars(sys.modules["__app__.Waits"])["begun"] = begun
+    call = asyncio.create_task(app.invoke("Waits"))
+    async with timeout(LIMIT_S):
+        await begun.wait()
+
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+    assert (app.root / "Waits/done").exists()
+
+
+@pytest.mark.parametrize("name", ["asyncio.CancelledError", "GeneratorExit"])
+def test_module_that_raises_no_exception_is_a_fault(tmp_path: Path, name: str) -> None:
+    """The others are loaded."""
+    app = App(tmp_path)
+    app.add("Gone", f"import asyncio\n\nraise {name}")
+
+    (fault,) = app.load()
+
+    assert name.split(".")[-1] in fault.message
