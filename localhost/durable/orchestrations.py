@@ -98,18 +98,17 @@ class Orchestrations:
         self, instance_id: str, items: Sequence[Control]
     ) -> Sequence[Control]:
         """Work on messages of one instance; return those that must wait."""
-        expected = self._expected(instance_id, items)
-        items = await self._admitted(items, expected)
+        items = await self._readable(items)
         if not items:
             return ()
         try:
-            is_new = expected is not None
-            waiting = await self._process(instance_id, items, is_new=is_new)
+            expected = self._expected(instance_id, items)
+            waiting = await self._process(instance_id, items, expected)
         except LostHistoryError:
             log.info("%s: its history moved on; looking at it again", instance_id)
             if not self._sender.works_on(instance_id):
                 return items  # whoever has the queue now goes on with them
-            waiting = await self._process(instance_id, items, is_new=False)
+            waiting = await self._process(instance_id, items, None)
         except Exception as exc:
             if not self._faults.is_final(instance_id, exc):
                 raise
@@ -129,10 +128,12 @@ class Orchestrations:
         return execution_id
 
     async def _process(
-        self, instance_id: str, items: Sequence[Control], *, is_new: bool
+        self, instance_id: str, items: Sequence[Control], expected: str | None
     ) -> Sequence[Control]:
+        """Work on messages; ``expected`` is the execution of a new instance."""
         age = self._cache.age
-        history = await self._load(instance_id, is_new=is_new)
+        history = await self._load(instance_id, is_new=expected is not None)
+        items = await self._admitted(history, items, expected)
         inbox = await self._sorted(history, items)
         for reason in inbox.reasons:
             log.debug("%s: dropped %s", instance_id, reason)
@@ -159,21 +160,40 @@ class Orchestrations:
 
     # Before the turn
 
+    async def _readable(self, items: Sequence[Control]) -> list[Control]:
+        """Leave out what nobody can work on."""
+        readable: list[Control] = []
+        for item in items:
+            message = item.message
+            is_readable = (
+                message is not None
+                and message.event.type is not EventType.TaskScheduled
+            )
+            if is_readable or isinstance(item, Answer):
+                readable.append(item)
+            else:
+                await refuse(self._sender, item, item.fault or "it is a work item")
+        return readable
+
     async def _admitted(
-        self, items: Sequence[Control], expected: str | None
+        self, history: InstanceHistory, items: Sequence[Control], expected: str | None
     ) -> list[Control]:
-        """Leave out what cannot be read, and starts that must not run (now)."""
+        """Leave out starts that must not run (now).
+
+        One that the history has taken is none of them: it has come again because there
+        is something to recover.
+        """
         admitted: list[Control] = []
         for item in items:
             message = item.message
-            if isinstance(item, Answer):
-                admitted.append(item)
-            elif message is None or message.event.type is EventType.TaskScheduled:
-                await refuse(self._sender, item, item.fault or "it is a work item")
-            elif (
-                not _is_start(item)
+            if (
+                message is None
+                or isinstance(item, Answer)
+                or not _is_start(item)
                 or message.event["ParentInstance"] is not None
                 or message.execution_id == expected
+                or history.seen.is_same_start(message)
+                or history.seen.has_seen(message.event)
                 or await self._may_start(item, message)
             ):
                 admitted.append(item)
@@ -201,7 +221,7 @@ class Orchestrations:
         """
         now = self._now()
         inbox = sort_messages(history.seen, items, now=now)
-        if history.events or inbox.taken:
+        if history.events or inbox.taken or not items:
             return inbox
         row = await self._hub.instances.peek(history.instance_id)
         if row is not None and not row.status.is_terminal:
@@ -234,8 +254,8 @@ class Orchestrations:
         turn = await self._calls.decide(history, new, sender, _unmade(history.pending))
         messages = _pending_of(turn)
         while turn.continued:
+            history.remember(marks_of([*history.events, *events]))
             history.restart(turn.again)
-            history.remember(marks_of(events))
             events = turn.continued
             turn = await self._calls.decide(history, events, sender)
             messages = [*_without_numbers(messages), *_pending_of(turn)]
