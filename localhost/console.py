@@ -6,6 +6,7 @@ host.json's ``logging.logLevel`` changes that by category, as in Azure.
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 import time
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from localhost.app.invocation import current_invocation
 from localhost.app.manifest import Function, FunctionApp, FunctionFault
+from localhost.text import well_formed
 from localhost.web.routes import http_lines, is_http
 
 OFF = logging.CRITICAL + 10
@@ -35,6 +37,8 @@ def set_up_logging(level: str, by_category: Mapping[str, str]) -> None:
     ``level`` is the least level of users' and functions' lines, unless a category of
     ``by_category`` (host.json) says otherwise.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # which may know ASCII only
+        sys.stdout.reconfigure(errors="backslashreplace")
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(_Formatter(has_colour=sys.stdout.isatty()))
     handler.addFilter(Levels(LEVELS[level], by_category))
@@ -103,7 +107,7 @@ class _Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         stamp = f"[{seconds}.{int(record.msecs):03}Z] "
-        text = super().format(record)
+        text = well_formed(super().format(record))
         if not self._has_colour:
             level = f"{record.levelname.title()}: "
             return stamp + (level if record.levelno >= logging.WARNING else "") + text

@@ -1,11 +1,10 @@
 """Task messages and instances: what is written down beside history, and its JSON.
 
-Imports nothing of ours but ``errors`` and ``history``.
+Imports nothing of ours but ``errors``, ``history`` and ``text``.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +15,8 @@ from localhost.history import (
     Status,
     UnreadableMessageError,
 )
+from localhost.text import dumps as dumps  # for who writes records
+from localhost.text import loads
 
 _CORE = "DurableTask.Core."
 _ASKED_AT = "LocalhostAskedAt"  # of our own; the real host reads past it
@@ -100,7 +101,7 @@ class TaskMessage:
     def from_json(cls, text: str) -> TaskMessage:
         """Read an envelope. Raises ``UnreadableMessageError``."""
         try:
-            envelope = json.loads(text)
+            envelope = loads(text)
             message = envelope["TaskMessage"]
             target = message["OrchestrationInstance"]
             sender = envelope.get("Sender") or {}
@@ -145,11 +146,6 @@ class Instance:
     etag: str | None = None
 
 
-def dumps(value: Any) -> str:
-    """Return compact JSON with raw non-ASCII, as Durable writes it."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
 def _with_types(name: str, value: Any) -> Any:
     """Add ``$type`` to a nested object of a message, as the extension does."""
     if not isinstance(value, dict) or name not in _TYPES_OF_FIELDS:
@@ -161,7 +157,7 @@ def _with_types(name: str, value: Any) -> Any:
 def json_object(text: str | None) -> dict[str, Any]:
     """Return the JSON object in a text; an empty one when there is none."""
     try:
-        value = json.loads(text or "")
+        value = loads(text or "")
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}

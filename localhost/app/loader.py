@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import json
 import logging
 import os
 import sys
@@ -29,6 +28,7 @@ from localhost.app.modules import AppModules
 from localhost.app.responses import no_response, to_response
 from localhost.app.signature import FunctionLoadError, converter_of, read_signature
 from localhost.outcome import Returned
+from localhost.text import dumps, loads
 
 _logger = logging.getLogger(__name__)
 
@@ -238,12 +238,7 @@ def _activity_text(value: Any) -> str | None:
     if value is None:
         return None
     datum = converter_of("activityTrigger").encode(value, expected_type=None)
-    text = str(datum.value)
-    compact = json.dumps(json.loads(text), separators=(",", ":"), ensure_ascii=False)
-    if "\\ud" not in text:
-        return compact
-    # Half of a surrogate pair cannot be written as UTF-8: .NET replaces it.
-    return compact.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return dumps(loads(str(datum.value)))
 
 
 def _state_text(binding_type: str, kind: str, value: Any) -> str | None:

@@ -1,4 +1,4 @@
-"""What an HTTP function returned, as one HttpResponse; imports azure.functions only.
+"""What an HTTP function returned, as one HttpResponse.
 
 A returned ``str`` is read as the real host reads it: JSON with a ``body`` describes a
 response, other JSON is written again, anything else goes out as it is.
@@ -6,12 +6,14 @@ response, other JSON is written again, anything else goes out as it is.
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import azure.functions as func
 from azure.functions.http import HttpResponseConverter
+
+from localhost.text import dumps, loads, well_formed
 
 _NO_CONTENT = 204
 _INTEGER_DIGITS_LIMIT = 1e15  # .NET writes larger doubles with an exponent
@@ -40,9 +42,9 @@ def to_response(value: object) -> func.HttpResponse:
 
 def _from_text(text: str) -> func.HttpResponse:
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return func.HttpResponse(text)
+        value = loads(text)
+    except ValueError:
+        return func.HttpResponse(well_formed(text))
     if isinstance(value, dict):
         described = {key.lower(): item for key, item in value.items()}
         if "body" in described:
@@ -76,5 +78,7 @@ def _written_again(value: object) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value)) if abs(value) < _INTEGER_DIGITS_LIMIT else repr(value)
     if isinstance(value, (dict, list)):
-        return json.dumps(value, indent=2, ensure_ascii=False)
+        return dumps(value, indent=2)
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(loads(dumps(value)))
     return str(value)

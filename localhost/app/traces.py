@@ -1,7 +1,7 @@
 """What a user's exception looks like: on the wire, and on the console.
 
-Imports ``outcome`` only. Frames of this host and of the import machinery are left
-out; what libraries do before the user's first frame, too.
+Imports ``outcome`` and ``text`` only. Frames of this host and of the import machinery
+are left out; what libraries do before the user's first frame, too.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from localhost.outcome import Raised
+from localhost.text import well_formed
 
 # The SDK appends the orchestrator's whole state to the text of what it raises,
 # and the host the .NET exception to the text of a failed activity.
@@ -39,11 +40,11 @@ def failure_of(exc: BaseException, root: Path) -> Failure:
     """Describe *exc*, which came out of the app at *root*."""
     shown = _user_exception(exc)
     raised = Raised(
-        type_name=type(exc).__name__,
-        message=text_of(exc),
-        traceback="".join(_frames(shown, root)),
+        type_name=well_formed(type(exc).__name__),
+        message=well_formed(text_of(exc)),
+        traceback=well_formed("".join(_frames(shown, root))),
     )
-    return Failure(raised=raised, report="\n".join(_report(shown, root)))
+    return Failure(raised=raised, report=well_formed("\n".join(_report(shown, root))))
 
 
 def text_of(exc: BaseException) -> str:

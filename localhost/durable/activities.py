@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,7 +14,8 @@ from localhost.delivery.sender import Sender
 from localhost.errors import UnavailableError
 from localhost.history import EventType, HistoryEvent
 from localhost.outcome import Outcome, Raised, Returned
-from localhost.records import TaskMessage, dumps
+from localhost.records import TaskMessage
+from localhost.text import dumps, loads
 from localhost.timestamps import to_ticks
 
 log = logging.getLogger(__name__)
@@ -155,7 +155,7 @@ def argument_of(input_: str | None) -> str:
     SDK sends it) is passed on bare, anything else as JSON.
     """
     try:
-        arguments = json.loads(input_ or "[]")
+        arguments = loads(input_ or "[]")
     except ValueError:
         return input_ or ""
     first = arguments[0] if isinstance(arguments, list) and arguments else None

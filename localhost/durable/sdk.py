@@ -7,14 +7,13 @@ says so.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from localhost.history import HistoryEvent
 from localhost.outcome import Outcome, Raised
-from localhost.records import dumps
+from localhost.text import dumps, loads
 
 MARKER = "\n\n$OutOfProcData$:"
 LONG_TIMER_PIECE = "3.00:00:00"
@@ -66,7 +65,7 @@ def state_of(outcome: Outcome) -> OrchestratorState:
     if isinstance(outcome, Raised):
         return _state_of_error(outcome)
     try:
-        return _read(json.loads(outcome.value or ""))
+        return _read(loads(outcome.value or ""))
     except (ValueError, TypeError, KeyError, AttributeError) as exc:
         return failed_state(
             f"the function returned no state of an orchestrator: {exc!r}"
@@ -78,7 +77,7 @@ def _state_of_error(raised: Raised) -> OrchestratorState:
     _, marker, text = raised.message.partition(MARKER)
     if marker:
         try:
-            return _read(json.loads(text))
+            return _read(loads(text))
         except (ValueError, TypeError, KeyError, AttributeError):
             pass  # user text that looks like the marker: an error like any other
     return failed_state(
@@ -111,6 +110,6 @@ def _parsed(text: str | None) -> Any:
     if text is None:
         return None
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return loads(text)
+    except ValueError:
         return text

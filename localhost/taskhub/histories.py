@@ -154,9 +154,7 @@ class Histories:
                         checkpoint.instance_id, place, row, name
                     )
                     change = _with_url(change, event, name, url)
-            row_size = 1024 + sum(
-                2 * len(v) for v in row.values() if isinstance(v, str)
-            )
+            row_size = 1024 + rows.bytes_of(row)
             is_full = len(batches[-1]) >= LARGEST_TRANSACTION_ROWS - 1
             if batches[-1] and (is_full or size + row_size > LARGEST_TRANSACTION_BYTES):
                 batches.append([])

@@ -6,14 +6,14 @@ are Int32, times carry ``@odata.type``, nested objects are JSON texts.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from localhost.errors import HostError
 from localhost.history import FIELDS, EventType, HistoryEvent, Status
-from localhost.records import Instance, dumps
+from localhost.records import Instance
 from localhost.taskhub.port import InstanceChange
+from localhost.text import ascii_dumps, dumps, loads
 from localhost.timestamps import padded, trimmed
 
 Row = dict[str, Any]
@@ -35,9 +35,13 @@ _JSON_FIELDS = frozenset(
     }
 )
 _TIME_FIELDS = frozenset({"FireAt", "ScheduledStartTime"})
+_LINE_ENDS = (0x2028, 0x2029)  # Azurite refuses them in the address of a transaction
 _ESCAPES = {
     **str.maketrans({"^": "^^", "/": "^0", "\\": "^1", "#": "^2", "?": "^3"}),
-    **{number: f"^{chr(number + 0xC0)}" for number in (*range(32), *range(127, 160))},
+    **{
+        number: f"^{chr(number + 0xC0)}"
+        for number in (*range(32), *range(127, 160), *_LINE_ENDS)
+    },
 }
 _ESCAPED = {escape[1]: chr(number) for number, escape in _ESCAPES.items()}
 
@@ -67,6 +71,11 @@ def id_of(key: str) -> str:
 def row_key(ordinal: int) -> str:
     """Return the RowKey of the event with that place in its execution."""
     return f"{ordinal:016X}"
+
+
+def bytes_of(row: Row) -> int:
+    """Return the size of a row in a request, where all of non-ASCII is escaped."""
+    return len(ascii_dumps(row))
 
 
 def place_of(row_key: str) -> int:
@@ -214,7 +223,7 @@ def _value_of_column(name: str, value: Any) -> Any:
     if name == "OrchestrationStatus":
         return Status(value)
     if name in _JSON_FIELDS and isinstance(value, str):
-        return json.loads(value)
+        return loads(value)
     return value
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import uuid
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from urllib.parse import quote
 
 from localhost.errors import ConflictError, NotFoundError
 from localhost.taskhub.storage import Storage, raise_for
+from localhost.text import ascii_dumps, loads
 
 Row = dict[str, Any]
 
@@ -76,7 +76,7 @@ class Table:
             answer = await self._storage.request("table", "GET", path, headers=_JSON)
         except NotFoundError:
             return None
-        row: Row = json.loads(answer.body)
+        row: Row = loads(answer.body)
         row["odata.etag"] = answer.headers["etag"]
         return row
 
@@ -145,7 +145,7 @@ class Table:
         next_key = answer.headers.get("x-ms-continuation-nextpartitionkey")
         next_row = answer.headers.get("x-ms-continuation-nextrowkey", "")
         return Page(
-            rows=json.loads(answer.body)["value"],
+            rows=loads(answer.body)["value"],
             next=None if next_key is None else (next_key, next_row),
         )
 
@@ -237,7 +237,8 @@ def _quoted(key: str) -> str:
 
 
 def _body(columns: Mapping[str, Any]) -> bytes:
-    return json.dumps(columns, ensure_ascii=False, separators=(",", ":")).encode()
+    """Return columns as ASCII: Azurite takes U+2028 in a transaction for its end."""
+    return ascii_dumps(columns).encode()
 
 
 def _code_in(body: bytes) -> str:

@@ -7,7 +7,6 @@ asked for.
 from __future__ import annotations
 
 import html
-import json
 import logging
 import platform
 import time
@@ -20,6 +19,7 @@ from aiohttp import web
 
 from localhost.app.bindings import RUN_HERE
 from localhost.app.manifest import Function, FunctionApp
+from localhost.text import dumps, loads, well_formed
 from localhost.web.requests import origin, raw_path
 from localhost.web.routes import http_route, is_http, join_path
 from localhost.web.templates import decode_segment, split_path
@@ -86,7 +86,8 @@ class Admin:
             return None
         if self._is_homepage_disabled:
             return web.Response(status=204)
-        return web.Response(body=self._page().encode(), content_type="text/html")
+        page = well_formed(self._page()).encode()
+        return web.Response(body=page, content_type="text/html")
 
     async def _functions(
         self, request: web.Request, segments: list[str]
@@ -217,13 +218,12 @@ def _refusal(function: Function) -> str | None:
 
 def _input(body: bytes) -> str:
     """The text of ``{"input": …}``; raises ValueError for anything else."""
-    sent = json.loads(body)
+    sent = loads(body)
     if not isinstance(sent, dict):
         raise ValueError("the body is no JSON object")
     value = sent.get("input", "")
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else dumps(value)
 
 
 def _json(content: object) -> web.Response:
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-    return web.Response(text=text, content_type="application/json")
+    return web.Response(text=dumps(content), content_type="application/json")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -15,7 +14,7 @@ from localhost.errors import (
     InstanceExistsError,
     InvalidStateError,
 )
-from localhost.records import dumps
+from localhost.text import TooDeepError, dumps, first_of, loads
 from localhost.web import payloads
 
 ARGUMENT = "One or more of the arguments submitted is incorrect"
@@ -58,11 +57,6 @@ def continued_after(request: web.Request) -> tuple[str, str] | None:
         raise BadTokenError(str(exc)) from exc
 
 
-def json_text(value: Any) -> str:
-    """Return a client's value as JSON text; half a surrogate pair becomes U+FFFD."""
-    return dumps(value).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
 async def json_body(request: web.Request, *, is_required: bool = False) -> Any:
     """Return the body as JSON; an empty one is null unless it is required."""
     body = await request.read()
@@ -77,11 +71,8 @@ async def json_body(request: web.Request, *, is_required: bool = False) -> Any:
 def parsed_json(text: str, *, is_first_enough: bool = False) -> Any:
     """Parse JSON, or only its first value. Raises ValueError, for depth too."""
     try:
-        if is_first_enough:
-            value = json.JSONDecoder().raw_decode(text.strip())[0]
-        else:
-            value = json.loads(text)
-    except RecursionError as exc:
+        value = first_of(text.strip()) if is_first_enough else loads(text)
+    except TooDeepError as exc:
         raise ValueError(_TOO_DEEP) from exc
     if text.count("[") + text.count("{") > DEEPEST_JSON and _is_too_deep(value):
         raise ValueError(_TOO_DEEP)
@@ -106,7 +97,7 @@ def json_answer(
 ) -> web.Response:
     return web.Response(
         status=status,
-        body=dumps(body).encode("utf-8", "replace"),
+        body=dumps(body).encode(),
         headers={"Content-Type": _JSON_TYPE, **(headers or {})},
     )
 

@@ -9,8 +9,9 @@ from aiohttp import web
 
 from localhost.durable.client import Client, EntityState
 from localhost.errors import ArgumentError
+from localhost.text import dumps
 from localhost.web import payloads
-from localhost.web.answers import continued_after, json_answer, json_text, parsed_json
+from localhost.web.answers import continued_after, json_answer, parsed_json
 from localhost.web.queries import filter_of, is_true
 
 
@@ -84,8 +85,8 @@ async def _input(request: web.Request) -> str | None:
     if not body:
         return None
     if request.content_type.lower() != "application/json":
-        return json_text(body.decode("utf-8", "replace"))
+        return dumps(body.decode("utf-8", "replace"))
     try:
-        return json_text(parsed_json(body.decode("utf-8-sig")))
+        return dumps(parsed_json(body.decode("utf-8-sig")))
     except ValueError as exc:
         raise ArgumentError(f"Could not parse JSON content: {exc}") from exc

@@ -23,6 +23,7 @@ from localhost.errors import (
     HostError,
 )
 from localhost.history import Status
+from localhost.text import dumps
 from localhost.web import payloads
 from localhost.web.admission import Admission
 from localhost.web.answers import (
@@ -31,7 +32,6 @@ from localhost.web.answers import (
     error_answer,
     json_answer,
     json_body,
-    json_text,
 )
 from localhost.web.entities import EntityCalls
 from localhost.web.queries import filter_of, is_true, number_of, query_of
@@ -107,7 +107,7 @@ class Management:
         name, instance_id = segments[1], segments[2] if len(segments) > 2 else None
         input_ = await json_body(call.request)
         new_id = await self._client.start(
-            name, instance_id, None if input_ is None else json_text(input_)
+            name, instance_id, None if input_ is None else dumps(input_)
         )
         return await self._started(call, new_id)
 
@@ -180,7 +180,7 @@ class Management:
             )
         body = payloads.status_payload(instance, show_input=show_input, history=history)
         if not instance.status.is_terminal:
-            location = f"{call.origin}{call.request.raw_path}"
+            location = f"{call.origin}{raw_target(call.request)}"
             headers = {"Location": location, "Retry-After": "5"}
             return json_answer(body, status=202, headers=headers)
         fails = is_true(call.query, "returninternalservererroronfailure")
@@ -207,9 +207,7 @@ class Management:
             text = "Only application/json request content is supported"
             return json_answer(payloads.error_payload(text), status=400)
         data = await json_body(call.request, is_required=True)
-        verdict = await self._client.raise_event(
-            segments[1], segments[3], json_text(data)
-        )
+        verdict = await self._client.raise_event(segments[1], segments[3], dumps(data))
         return web.Response(status=_VERDICTS[verdict])
 
     async def _terminate(self, call: Call, segments: list[str]) -> web.Response:

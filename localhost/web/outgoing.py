@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import operator
 import re
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ import aiohttp
 from yarl import URL
 
 from localhost.outcome import Outcome, Raised, Returned
-from localhost.records import dumps
+from localhost.text import dumps, loads
 
 USER_AGENT = "Microsoft.Azure.WebJobs.Extensions.DurableTask/2.13.7"
 LIMIT_S = 240.0
@@ -81,10 +80,10 @@ async def call_http(input_: str) -> Outcome:
     becomes the reason of the failure as it is. Nothing but a cancel is raised.
     """
     try:
-        request = _request_of(json.loads(input_))
+        request = _request_of(loads(input_))
     except _CannotError as exc:
         return _failed(str(exc))
-    except (ValueError, RecursionError) as exc:
+    except ValueError as exc:
         return _failed(f"call_http: the request cannot be read ({exc!r}).")
     return await _outcome(request)
 
@@ -248,12 +247,18 @@ def _cut(text: str) -> str:
 
 
 def _joined(answer: aiohttp.ClientResponse) -> dict[str, Any]:
-    """Return the headers: one value as a text, several as a list."""
+    """Return the headers: one value as a text, several as a list.
+
+    Bytes beyond ASCII are Latin-1, as .NET's client reads them.
+    """
     headers: dict[str, Any] = {}
     for name in answer.headers:
         if name.lower() in _CONTENT_HEADERS or name in headers:
             continue
-        values = answer.headers.getall(name)
+        values = [
+            value.encode("utf-8", "surrogateescape").decode("latin-1")
+            for value in answer.headers.getall(name)
+        ]
         headers[name] = values[0] if len(values) == 1 else values
     return headers
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote_plus
 
 from localhost.history import FIELDS, EventType, HistoryEvent
-from localhost.records import Instance, dumps
+from localhost.records import Instance
+from localhost.text import dumps, first_of, loads
 from localhost.timestamps import padded, trimmed, whole_seconds
 
 WEBHOOK_PATH = "/runtime/webhooks/durabletask"
@@ -214,8 +214,8 @@ def leniently_parsed(text: str | None) -> Any:
     if not text.strip():
         return ""
     try:
-        return json.JSONDecoder().raw_decode(text.strip())[0]
-    except (ValueError, RecursionError):
+        return first_of(text.strip())
+    except ValueError:
         return text
 
 
@@ -235,11 +235,9 @@ def read_continuation_token(token: str) -> tuple[str, str]:
     text = token
     try:
         text = base64.b64decode(token, validate=True).decode(errors="replace")
-        value: Mapping[str, Any] = json.loads(text)
-        after = str(value["NextPartitionKey"]), str(value["NextRowKey"] or "")
-        "".join(after).encode()  # half a surrogate pair is no key of a row
-        return after
-    except (ValueError, KeyError, TypeError, RecursionError) as exc:
+        value: Mapping[str, Any] = loads(text)
+        return str(value["NextPartitionKey"]), str(value["NextRowKey"] or "")
+    except (ValueError, KeyError, TypeError) as exc:
         raise ValueError(
             f"Unexpected character encountered while parsing value: {text[:1]}."
             " Path '', line 0, position 0."

@@ -10,6 +10,8 @@ from urllib.parse import parse_qsl, quote
 
 from aiohttp import web
 
+from localhost.text import well_formed
+
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?]*")
 _ASCII = "".join(map(chr, range(0x21, 0x7F)))
 
@@ -36,7 +38,7 @@ def origin(request: web.Request) -> str:
     if not host and request.transport:
         address, port, *_ = request.transport.get_extra_info("sockname")
         host = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-    return f"http://{host or 'localhost'}"
+    return well_formed(f"http://{host or 'localhost'}")
 
 
 def query_parameters(request: web.Request) -> dict[str, str]:
@@ -50,11 +52,14 @@ def query_parameters(request: web.Request) -> dict[str, str]:
 
 
 def joined_headers(request: web.Request) -> dict[str, str]:
-    """Header names in lower case, repeated ones joined by commas."""
+    """Header names in lower case, repeated ones joined by commas.
+
+    Bytes that are no UTF-8 are U+FFFD.
+    """
     joined: dict[str, list[str]] = {}
     for name, value in request.headers.items():
         joined.setdefault(name.lower(), []).append(value)
-    return {name: ",".join(values) for name, values in joined.items()}
+    return {name: well_formed(",".join(values)) for name, values in joined.items()}
 
 
 def path_below(path: str, base: str) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from localhost.web.answers import DEEPEST_JSON, json_text, parsed_json
+from localhost.web.answers import DEEPEST_JSON, parsed_json
 from localhost.web.payloads import continuation_token, read_continuation_token
 
 
@@ -36,11 +36,11 @@ def test_only_the_first_value_is_read_where_it_is_enough() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sent", "stored"), [('"\\ud800x"', '"\ufffdx"'), ('"\\ud83d\\ude00"', '"😀"')]
+    ("sent", "value"), [('"\\ud800x"', "\ufffdx"), ('"\\ud83d\\ude00"', "😀")]
 )
-def test_half_a_surrogate_pair_is_replaced(sent: str, stored: str) -> None:
+def test_half_a_surrogate_pair_is_replaced(sent: str, value: str) -> None:
     """What is stored can be written as UTF-8; a whole pair is its character."""
-    assert stored == json_text(parsed_json(sent))
+    assert value == parsed_json(sent)
 
 
 def test_a_token_is_read_as_it_was_given() -> None:
@@ -55,10 +55,9 @@ def test_a_token_is_read_as_it_was_given() -> None:
         "W1tb",
         "e30=",
         "W1tb" * 3_000,
-        "eyJOZXh0UGFydGl0aW9uS2V5IjoiXHVkODAwIiwiTmV4dFJvd0tleSI6IngifQ==",
     ],
 )
 def test_what_is_no_token_is_a_value_error(token: str) -> None:
-    """Not base64, not JSON, not ours, too deep, half a surrogate pair."""
+    """Not base64, not JSON, not ours, too deep."""
     with pytest.raises(ValueError, match="Unexpected character encountered"):
         read_continuation_token(token)

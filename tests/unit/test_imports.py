@@ -22,10 +22,11 @@ ALLOWED = {
     "compat": (),
     "crashpoints": (),
     "outcome": (),
+    "text": (),
     "timestamps": (),
     # records
     "history": ("errors",),
-    "records": ("errors", "history"),
+    "records": ("errors", "history", "text"),
     # settings
     "account": ("errors",),
     "jsonc": ("errors",),
@@ -40,16 +41,17 @@ ALLOWED = {
     "azurite_process": ("azurite_users", "compat", "errors", "node", "processes"),
     "azurite": ("azurite_process", "azurite_users", "errors", "node"),
     # rooms
-    "app": ("errors", "jsonc", "outcome"),
+    "app": ("errors", "jsonc", "outcome", "text"),
     "taskhub": (
-        *("compat", "crashpoints", "errors", "history", "records", "timestamps"),
+        *("compat", "crashpoints", "errors", "history", "records", "text"),
+        "timestamps",
     ),
     "durable": (
         *("compat", "crashpoints", "errors", "history", "outcome", "records"),
-        *("timestamps", "taskhub.hub"),
+        *("text", "timestamps", "taskhub.hub"),
     ),
     "web": (
-        *("compat", "errors", "history", "outcome", "records", "timestamps"),
+        *("compat", "errors", "history", "outcome", "records", "text", "timestamps"),
         "app",
         "durable.client",
     ),
@@ -58,7 +60,7 @@ ALLOWED = {
         *("app", "durable.execution", "durable.program"),
         *("errors", "outcome"),
     ),
-    "console": ("app", "web.routes"),
+    "console": ("app", "text", "web.routes"),
     "front": (
         *("app", "durable.client", "web"),
         *("errors", "functions", "keys", "settings"),
