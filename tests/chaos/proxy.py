@@ -6,6 +6,9 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from urllib.parse import urlsplit
+
+from tests.acceptance.running_host import free_ports
 
 _Accept = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 _CHUNK_BYTES = 65_536
@@ -124,3 +127,14 @@ def running_proxy(
     finally:
         proxy.stop()
         thread.join()
+
+
+@contextmanager
+def slow_tables(urls: Mapping[str, str], delay_s: float) -> Iterator[dict[str, str]]:
+    """Yield the addresses of an account whose table service answers late."""
+    port = urlsplit(urls["table"]).port
+    assert port is not None, urls["table"]
+    [slow] = free_ports(1)
+    table = urls["table"].replace(f":{port}/", f":{slow}/")
+    with running_proxy({slow: port}, delay_s=delay_s):
+        yield {**urls, "table": table}

@@ -13,14 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
 from tests.acceptance.asking import FINISHED, wait_for
-from tests.acceptance.running_host import free_ports
 from tests.chaos.histories import faults_of_history
-from tests.chaos.proxy import running_proxy
+from tests.chaos.proxy import slow_tables
 from tests.conftest import Emulator
 from tests.integration.conftest import Judge, clock, open_judge
 from tests.integration.hosted import (
@@ -80,17 +78,12 @@ def _found(
     """All instances are started at once, each with its moment."""
     hub = f"StartAgain{time.monotonic_ns()}"
     make_hub(emulator, hub)
-    url = emulator.urls["table"]
-    port, [slow] = urlsplit(url).port or 0, free_ports(1)
-    front = replace(
-        emulator,
-        urls={**emulator.urls, "table": url.replace(f":{port}/", f":{slow}/")},
-    )
     with (
-        running_proxy({slow: port}, delay_s=TABLES_DELAY_S),
+        slow_tables(emulator.urls, TABLES_DELAY_S) as urls,
         hosts_on(tmp_path_factory.mktemp("start-again")) as hosts,
         open_judge(emulator.connection_string, hub) as judge,
     ):
+        front = replace(emulator, urls=urls)
         hosted = start_on(hosts, front, hub, AddsToOwn=SCRIPT)
         hosted.start("AddsToOwn", "warm-up")
         hosted.end_of("warm-up")
