@@ -126,6 +126,21 @@ PROGRAMS = {
     "RetriedNamedChild": """
         return (yield context.call_sub_orchestrator_with_retry(
             "FailsFirst", retries, me, me + "-kid"))""",
+    "StatusByActivity": """
+        context.set_custom_status("one")
+        yield context.call_activity("A", "")
+        context.set_custom_status("two")
+        yield context.wait_for_external_event("Go")""",
+    "StatusByEvent": """
+        context.set_custom_status("one")
+        yield context.wait_for_external_event("Before")
+        context.set_custom_status("two")
+        yield context.wait_for_external_event("Go")""",
+    "StatusByChild": """
+        context.set_custom_status("one")
+        yield context.call_sub_orchestrator("Kid", None, me + "-kid")
+        context.set_custom_status("two")
+        yield context.wait_for_external_event("Go")""",
     "Kid": """
         return "Kid"
         yield""",
