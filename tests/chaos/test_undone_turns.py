@@ -13,7 +13,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from localhost.crashpoints import EXIT_CODE
-from tests.chaos.undone import PROGRAMS, Outcome, Play, Stage
+from tests.chaos.undone import Outcome, Play, Stage
+from tests.chaos.undone_verdict import PROGRAMS
 from tests.conftest import Emulator
 
 pytestmark = pytest.mark.timeout(300)
