@@ -30,6 +30,7 @@ NAMES: Mapping[int, str] = {
     11: "task_any",
     12: "task_all",
 }
+CREATE_TIMER = 5
 LARGEST_INTEGER = 2**31 - 1  # the extension keeps whole numbers in 32 bits
 LONGEST_KEY_CHARS = 512  # of UTF-16: a key of the table service has at most 1 KiB
 _ESCAPED_IN_KEYS = re.compile(r"[\^/\\#?\x00-\x1f\x7f-\x9f]")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from localhost.durable.actions import Action, action_of, shown
+from localhost.durable.actions import CREATE_TIMER, Action, action_of, shown
 from localhost.durable.execution import Execution, Kind, RefusedError, Rules
 from localhost.durable.promises import Promise, begin, first_of, resolved
 from localhost.durable.replay import Replay, Scheduled
@@ -279,8 +279,19 @@ class Program:
         return begin(settled())
 
     def _any(self, action: Action) -> Promise:
-        promises = [self._perform(inner) for inner in action.actions("compoundActions")]
-        return begin(first_of(promises)) if promises else resolved()
+        """Wait for the first of some actions.
+
+        A timer that was cancelled since is none of those that may have come first: it
+        was not cancelled yet when the code waited.
+        """
+        inner = action.actions("compoundActions")
+        promises = [self._perform(each) for each in inner]
+        live = [
+            promise
+            for promise, each in zip(promises, inner, strict=True)
+            if not _is_cancelled_timer(each)
+        ]
+        return begin(first_of(live or promises)) if promises else resolved()
 
     def _continue_as_new(self, action: Action) -> Promise:
         self.continued_input = dumps(action.value("input"))
@@ -291,6 +302,10 @@ class Program:
         text = self.rules.unknown(kind, name)
         if text is not None:
             raise RefusedError(text)
+
+
+def _is_cancelled_timer(action: Action) -> bool:
+    return action.kind == CREATE_TIMER and action.flag("isCanceled")
 
 
 _ACTIONS: Mapping[int, Callable[[Program, Action], Promise]] = {

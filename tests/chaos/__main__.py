@@ -1,4 +1,4 @@
-"""``python -m tests.chaos``: a random campaign, or a walk through every crash point.
+"""``python -m tests.chaos``: a random campaign, or walks through every crash point.
 
 The exit code is 1 if anything was wrong.
 """
@@ -10,9 +10,10 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
-from tests.chaos import every_point
+from tests.chaos import every_point, undone
 from tests.chaos.campaign import run
 from tests.chaos.report import lines
 
@@ -25,13 +26,24 @@ def main() -> int:
     # Whoever ends us ends what we have started: SIGTERM goes the way of Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
-    play = _walk if options.every_point else _campaign
+    play = _way(options)
     fault_count = play(folder, options)
     if fault_count:
         _say(f"The hosts' logs are in {folder}.")
         return 1
     shutil.rmtree(folder)
     return 0
+
+
+def _way(options: argparse.Namespace) -> Callable[[Path, argparse.Namespace], int]:
+    if options.undone:
+        return _walk_undone
+    return _walk if options.every_point else _campaign
+
+
+def _walk_undone(folder: Path, options: argparse.Namespace) -> int:
+    _say(f"each small program at every pass; logs in {folder}")
+    return undone.walk(folder, step=options.step, say=_say)
 
 
 def _campaign(folder: Path, options: argparse.Namespace) -> int:
@@ -60,6 +72,11 @@ def _parser() -> argparse.ArgumentParser:
         "--every-point",
         action="store_true",
         help="end a host at each pass through each crash point instead",
+    )
+    parser.add_argument(
+        "--undone",
+        action="store_true",
+        help="play small programs, each alone, at each pass instead",
     )
     parser.add_argument(
         "--step", type=int, default=1, help="leave out passes between these [1]"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -91,16 +91,26 @@ class CrashingHost:
     """A host on a hub, told where to end; the next one is told nothing.
 
     It runs from the first call on. ``exit_code`` is None as long as it has not ended
-    by itself; *folder* holds app and logs,
-    ``scratch`` is where the app makes temporary files.
+    by itself; *folder* holds app and logs, unless *app* is shared with others;
+    ``scratch`` is where the app makes temporary files. *between* is called when it has
+    ended, before the next one begins.
     """
 
-    def __init__(self, folder: Path, variables: Mapping[str, str], *, at: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        variables: Mapping[str, str],
+        *,
+        at: str,
+        app: Path | None = None,
+        between: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._between = between
         self.exit_code: int | None = None
         self.scratch = folder / "scratch"
         self.scratch.mkdir()
         self._folder = folder
-        self._app = make_app(folder)
+        self._app = app or make_app(folder)
         [self._port] = free_ports(1)
         self._environ = environment(TMPDIR=str(self.scratch), **variables)
         self._first = {**self._environ, VARIABLE: at} if at else self._environ
@@ -121,6 +131,11 @@ class CrashingHost:
             self._replace(host)
             return None
         return status, text
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the first host has ended by itself."""
+        return self.exit_code is not None
 
     @property
     def code(self) -> str:
@@ -160,6 +175,7 @@ class CrashingHost:
             code = ended.exit_code(limit_s=_END_LIMIT_S)
             assert self.exit_code is None, f"ended again ({code}):\n{ended.text()}"
             self.exit_code = code
+            self._between()
             self._host = self._run(self._environ)
             return
         raise AssertionError(f"no answer, but no end either:\n{ended.text()}")

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-from azure.data.tables import TableServiceClient
-from azure.storage.blob import BlobServiceClient
-from azure.storage.queue import QueueServiceClient
 
 from localhost.crashpoints import EXIT_CODE
 from tests.acceptance.asking import wait_for
@@ -50,7 +45,7 @@ from tests.chaos.remains import (
 )
 from tests.chaos.verdict import Check
 from tests.chaos.work import POLL_S, Work
-from tests.integration.conftest import Judge
+from tests.integration.conftest import Judge, open_judge
 
 IN_AN_ACTIVITY = "during an activity"
 _DRAIN_LIMIT_S = 75.0  # an answer to what was purged is dropped after five tries
@@ -155,7 +150,7 @@ def play(
     folder.mkdir()
     variables = {"AzureWebJobsStorage": connection_string, HUB_VARIABLE: hub}
     host = CrashingHost(folder, variables, at=scenario.variable)
-    with _open_judge(connection_string, hub) as judge:
+    with open_judge(connection_string, hub) as judge:
         work = Work(host, judge, asks_again=scenario.asks_again)
         try:
             faults = list(_faults_at_work(scenario, work, host, judge))
@@ -199,13 +194,3 @@ def _wait_until_drained(work: Work, host: CrashingHost, judge: Judge) -> None:
         )
 
     wait_for(is_drained, "an empty hub", limit_s=_DRAIN_LIMIT_S, poll_s=POLL_S)
-
-
-@contextmanager
-def _open_judge(text: str, hub: str) -> Iterator[Judge]:
-    with (
-        TableServiceClient.from_connection_string(text) as tables,
-        QueueServiceClient.from_connection_string(text) as queues,
-        BlobServiceClient.from_connection_string(text) as blobs,
-    ):
-        yield Judge(hub=hub, tables=tables, queues=queues, blobs=blobs)

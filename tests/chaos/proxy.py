@@ -1,4 +1,4 @@
-"""A TCP proxy between the host and Azurite that can cut every connection."""
+"""A TCP proxy between the host and Azurite that cuts connections, or is slow."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from urllib.parse import urlsplit
+
+from tests.acceptance.running_host import free_ports
 
 _Accept = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 _CHUNK_BYTES = 65_536
@@ -13,9 +16,13 @@ _START_LIMIT_S = 10.0
 
 
 class CuttingProxy:
-    """Passes bytes on from each of its ports to another; runs in its own loop."""
+    """Passes bytes on from each of its ports to another; runs in its own loop.
 
-    def __init__(self) -> None:
+    Each part of an answer is ``delay_s`` late.
+    """
+
+    def __init__(self, *, delay_s: float = 0.0) -> None:
+        self._delay_s = delay_s
         self._writers: set[asyncio.StreamWriter] = set()
         self._servers: list[asyncio.Server] = []
         self._is_cut = False
@@ -87,23 +94,31 @@ class CuttingProxy:
         if self._is_cut:
             self._cut()
         try:
-            await asyncio.gather(_pass_on(reader, to), _pass_on(there, writer))
+            await asyncio.gather(
+                _pass_on(reader, to), _pass_on(there, writer, self._delay_s)
+            )
         finally:
             to.transport.abort()
             self._writers -= both
 
 
-async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _pass_on(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay_s: float = 0.0
+) -> None:
     while data := await reader.read(_CHUNK_BYTES):
+        if delay_s:
+            await asyncio.sleep(delay_s)
         writer.write(data)
         await writer.drain()
     writer.close()
 
 
 @contextmanager
-def running_proxy(ports: Mapping[int, int]) -> Iterator[CuttingProxy]:
+def running_proxy(
+    ports: Mapping[int, int], *, delay_s: float = 0.0
+) -> Iterator[CuttingProxy]:
     """Have a proxy listen in a thread."""
-    proxy, listening = CuttingProxy(), threading.Event()
+    proxy, listening = CuttingProxy(delay_s=delay_s), threading.Event()
     thread = threading.Thread(target=proxy.run, args=(ports, listening), name="proxy")
     thread.start()
     try:
@@ -112,3 +127,14 @@ def running_proxy(ports: Mapping[int, int]) -> Iterator[CuttingProxy]:
     finally:
         proxy.stop()
         thread.join()
+
+
+@contextmanager
+def slow_tables(urls: Mapping[str, str], delay_s: float) -> Iterator[dict[str, str]]:
+    """Yield the addresses of an account whose table service answers late."""
+    port = urlsplit(urls["table"]).port
+    assert port is not None, urls["table"]
+    [slow] = free_ports(1)
+    table = urls["table"].replace(f":{port}/", f":{slow}/")
+    with running_proxy({slow: port}, delay_s=delay_s):
+        yield {**urls, "table": table}

@@ -8,7 +8,7 @@ import io
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -108,13 +108,19 @@ class Judge:
 @pytest.fixture
 def judge(emulator: Emulator, hub_name: str) -> Iterator[Judge]:
     """The test's task hub through the Azure SDKs."""
-    text = emulator.connection_string
+    with open_judge(emulator.connection_string, hub_name) as opened:
+        yield opened
+
+
+@contextmanager
+def open_judge(text: str, hub: str) -> Iterator[Judge]:
+    """Have the clients of a connection string open."""
     with (
         TableServiceClient.from_connection_string(text) as tables,
         QueueServiceClient.from_connection_string(text) as queues,
         BlobServiceClient.from_connection_string(text) as blobs,
     ):
-        yield Judge(hub=hub_name, tables=tables, queues=queues, blobs=blobs)
+        yield Judge(hub=hub, tables=tables, queues=queues, blobs=blobs)
 
 
 @pytest.fixture

@@ -321,6 +321,30 @@ def test_waiting_for_an_event_does_not_hold_open(
     assert last.finished is not None
 
 
+def test_timer_that_was_cancelled_later_has_not_come_first(
+    play: Play,
+    state: State,
+    event: Event,
+    failed: Callable[[int], HistoryEvent],
+    call: Action,
+    timer: Action,
+    any_of: Action,
+) -> None:
+    """Numbers stay as they were before the code cancelled it."""
+    waiting = state(any_of(retried(), timer()))
+    over = state(any_of(retried(), timer(cancelled=True)), call("Next"))
+
+    *_, last = play(
+        [waiting],
+        [waiting, failed(0)],
+        [waiting, event("TimerFired", TimerId=2)],
+        [over, event("TaskCompleted", TaskScheduledId=3)],
+    )
+
+    assert last.finished is None
+    assert [4] == [e.event_id for e in last.events if e.event_id >= 0]
+
+
 # Retries
 
 
