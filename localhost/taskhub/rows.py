@@ -43,6 +43,7 @@ _ESCAPES = {
         for number in (*range(32), *range(127, 160), *_LINE_ENDS)
     },
 }
+_QUOTE = "^" + chr(ord("'") + 0xC0)
 _ESCAPED = {escape[1]: chr(number) for number, escape in _ESCAPES.items()}
 
 
@@ -51,8 +52,12 @@ class UnreadableHistoryError(HostError):
 
 
 def key_of(instance_id: str) -> str:
-    """Return the PartitionKey of an instance: characters a key may not have escaped."""
-    return instance_id.translate(_ESCAPES)
+    """Return the PartitionKey of an instance: characters a key may not have escaped.
+
+    Azurite takes the text ``',RowKey='`` in an id for the end of the key.
+    """
+    key = instance_id.translate(_ESCAPES)
+    return key.replace("'", _QUOTE) if "',RowKey=" in key else key
 
 
 def id_of(key: str) -> str:

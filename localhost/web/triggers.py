@@ -5,7 +5,9 @@ It may import aiohttp's server, ``localhost.app`` and this room only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+import re
+from collections.abc import Callable, Iterator, Mapping
 
 import azure.functions as func
 from aiohttp import HttpVersion11, web
@@ -14,6 +16,7 @@ from azure.functions.http import HttpRequest
 from localhost.app.bindings import DURABLE_CLIENTS
 from localhost.app.manifest import Binding, Function
 from localhost.app.worker import Worker
+from localhost.text import well_formed
 from localhost.web.requests import (
     joined_headers,
     origin,
@@ -24,10 +27,14 @@ from localhost.web.requests import (
 )
 from localhost.web.routes import RouteTable, http_route, join_path
 
+log = logging.getLogger(__name__)
+
 BODY_LIMIT_BYTES = 104_857_600
 
 # The server writes these itself, from the body that it really sends.
 _FRAMING_HEADERS = ("content-length", "transfer-encoding")
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_NOT_IN_HEADERS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class HttpTriggers:
@@ -91,6 +98,9 @@ class HttpTriggers:
         if not isinstance(answer, func.HttpResponse):
             # The worker has logged what the function raised.
             return web.Response(status=500)
+        for fault in _header_faults(answer):
+            log.error("Function '%s': %s", function.name, fault)
+            return web.Response(status=500)
         return _to_response(answer)
 
     def _bindings(self, function: Function) -> Mapping[str, str]:
@@ -128,13 +138,29 @@ async def _body(request: web.Request) -> bytes:
     return await request.read() if length_bytes else b""
 
 
+def _header_faults(answer: func.HttpResponse) -> Iterator[str]:
+    """Say which headers of an answer HTTP cannot carry."""
+    for name, value in answer.headers.items():
+        if not _TOKEN.fullmatch(name):
+            yield (
+                f"its answer has a header of the name {name!r}; expected: letters,"
+                " digits and the marks of a token, no space. Name it otherwise."
+            )
+        elif _NOT_IN_HEADERS.search(str(value)):
+            yield (
+                f"its answer has a header {name} with the value {str(value)!r};"
+                " expected: no line end or other control character. Encode the value, for example with"
+                " urllib.parse.quote."
+            )
+
+
 def _to_response(answer: func.HttpResponse) -> web.Response:
     response = web.Response(status=int(answer.status_code), body=answer.get_body())
     for name, value in answer.headers.items():
         if name.lower() == "set-cookie":
-            response.headers.add(name, str(value))
+            response.headers.add(name, well_formed(str(value)))
         elif name.lower() not in _FRAMING_HEADERS:
-            response.headers[name] = str(value)
+            response.headers[name] = well_formed(str(value))
     response.headers.setdefault("Content-Type", _content_type(answer))
     return response
 

@@ -52,7 +52,7 @@ many_values = st.lists(values, min_size=8, max_size=12).map(
 )
 few_texts = st.lists(texts, min_size=3, max_size=5)
 often = settings(
-    max_examples=5,
+    max_examples=3,
     deadline=None,
     database=None,
     phases=[Phase.explicit, Phase.generate],
@@ -369,9 +369,7 @@ def test_fault(hosted: Hosted, texts: list[str]) -> None:
     """Of an activity or a child, caught by the orchestrator; and the console."""
     found = run(hosted, "Faults", texts)
 
-    for text, of_activity, _, of_child in zip(
-        texts, found[::3], found[1::3], found[2::3], strict=True
-    ):
+    for text, of_activity, of_child in zip(texts, found[::2], found[1::2], strict=True):
         assert well_formed(text) in of_activity
         assert well_formed(text) in of_child
 
@@ -523,7 +521,8 @@ def test_call_http(hosted: Hosted, echo: str, texts: list[str]) -> None:
     """The body comes back; address and headers fit into HTTP or are a fault."""
     texts = [*texts, *ODD]
     found = run(hosted, "Asks", [{"uri": echo, "content": f"b{t}"} for t in texts])
-    assert [f"b{well_formed(text)}" for text in texts] == [f["content"] for f in found]
+    bodies = [well_formed(json.loads(answer["content"])) for answer in found]
+    assert [f"b{well_formed(text)}" for text in texts] == bodies  # the SDK writes JSON
 
     odd: list[dict[str, Any]] = [{"uri": echo + text} for text in texts]
     odd += [{"uri": echo, "headers": {"X-Text": text}} for text in texts]
@@ -538,7 +537,7 @@ def test_call_http(hosted: Hosted, echo: str, texts: list[str]) -> None:
 def test_header_of_an_answer(hosted: Hosted, echo: str, texts: list[str]) -> None:
     """Bytes beyond ASCII are Latin-1, as .NET's client reads them."""
     drop = dict.fromkeys((*range(32), 127))
-    texts = ["Andr\xe9", *(text.translate(drop).strip() for text in texts)]
+    texts = ["Andr\xe9", *(f"w{text.translate(drop).strip()}" for text in texts)]
     asked = [{"uri": f"{echo}?{quote(text, encoding='latin-1')}"} for text in texts]
 
     found = run(hosted, "Asks", asked)
@@ -585,11 +584,14 @@ def test_client_of_the_sdk(hosted: Hosted, given_: list[tuple[str, Any]]) -> Non
     for text, value in given_:
         drop = dict.fromkeys((*range(32), *range(127, 160), *map(ord, "/\\#?%")))
         id_ = new_id() + well_formed(text).translate(drop)
-        body = json.dumps({"id": id_, "value": value}).encode()
+        body = json.dumps({"id": id_, "value": [value]}).encode()
 
         answer = raw("POST", f"{hosted.host.url}/api/Starts", body)
 
-        assert [id_, told(value)] == strict(answer.text)
+        found_id, found = strict(answer.text)
+        assert id_ == found_id
+        # The SDK sends an event as JSON in a text.
+        assert told([value]) == (strict(found) if isinstance(found, str) else found)
 
 
 def test_admin(hosted: Hosted) -> None:
