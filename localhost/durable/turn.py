@@ -76,6 +76,12 @@ class Turn:
     notice: str | None = None
 
     @property
+    def messages(self) -> list[TaskMessage]:
+        """What it sends, in order."""
+        answers = [] if self.answer is None else [self.answer]
+        return [*self.outbox.values(), *answers]
+
+    @property
     def is_news(self) -> bool:
         """Whether it schedules or ends anything."""
         return bool(self.outbox or self.finished or self.continued)

@@ -495,7 +495,7 @@ class Echo(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "text/plain; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))
-        self.send_header("X-Who", unquote(self.path.rpartition("?")[2], "latin-1"))
+        self.send_header("X-Who", unquote(self.path.partition("?")[2], "latin-1"))
         self.end_headers()
         self.wfile.write(body)
 

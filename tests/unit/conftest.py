@@ -16,7 +16,7 @@ from localhost.durable.sdk import OrchestratorState
 from localhost.durable.turn import Turn, decide
 from localhost.history import EventType, HistoryEvent
 from localhost.records import TaskMessage
-from localhost.taskhub.port import Received
+from localhost.taskhub.port import Lock, Received
 
 NOW = "2026-11-22T04:00:00Z"
 
@@ -134,9 +134,8 @@ def _received() -> Callable[..., Received]:
         return Received(
             queue="hub-control-00",
             message_id=f"m{event.timestamp}",
-            pop_receipt="p",
             dequeue_count=dequeue_count,
-            locked_until_s=0.0,
+            lock=Lock(receipt="p", until_s=0.0),
             message=TaskMessage(
                 event=event, instance_id="i1", execution_id=execution, sender=sender
             ),

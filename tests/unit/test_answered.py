@@ -10,9 +10,9 @@ from localhost.delivery.answers_in_hand import (
     FEW_ANSWERS,
     LATE_S,
     MOST_ANSWERS,
-    Answered,
+    AnswersInHand,
 )
-from localhost.taskhub.port import Received
+from localhost.delivery.messages import WorkItem
 
 
 @pytest.fixture(name="clock")
@@ -20,25 +20,14 @@ def _clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """What ``time.monotonic`` says, in seconds."""
     clock = [1_000.0]
     time = SimpleNamespace(monotonic=lambda: clock[0])
-    monkeypatch.setattr("localhost.taskhub.answered.time", time)
+    monkeypatch.setattr("localhost.delivery.answers_in_hand.time", time)
     return clock
 
 
-def work_item(number: int, receipt: str = "first", until_s: float = 5.0) -> Received:
-    return Received(
-        queue="workitems",
-        message_id=str(number),
-        pop_receipt=receipt,
-        dequeue_count=1,
-        locked_until_s=until_s,
-        message=None,
-    )
-
-
-def holding(count: int) -> Answered:
-    answers = Answered()
-    for number in range(count):
-        answers.take(work_item(number))
+def holding(count: int) -> AnswersInHand:
+    answers = AnswersInHand()
+    for _ in range(count):
+        answers.take(WorkItem(message=None))
     return answers
 
 
@@ -66,31 +55,24 @@ def test_a_few_may_be_late(clock: list[float]) -> None:
 
 
 def test_the_oldest_counts(clock: list[float]) -> None:
-    answers = holding(1)
+    answers, oldest = AnswersInHand(), WorkItem(message=None)
+    answers.take(oldest)
     clock[0] += LATE_S
-    for number in range(1, FEW_ANSWERS + 2):
-        answers.take(work_item(number))
+    for _ in range(FEW_ANSWERS + 1):
+        answers.take(WorkItem(message=None))
     assert answers.are_many
 
-    assert answers.let_go(work_item(0))
+    answers.release(oldest)
 
     assert not answers.are_many
 
 
-def test_one_that_is_let_go_is_none(clock: list[float]) -> None:
-    answers = holding(1)
+def test_one_may_be_released_twice(clock: list[float]) -> None:
+    """Who completes an answer does not know whether it was given back before."""
+    answers, item = AnswersInHand(), WorkItem(message=None)
+    answers.take(item)
 
-    assert answers.let_go(work_item(0))
-    assert not answers.let_go(work_item(0))
-    assert not answers.recognise(work_item(0))
+    answers.release(item)
+    answers.release(item)
 
-
-def test_one_that_comes_again_brings_its_receipt(clock: list[float]) -> None:
-    answers = Answered()
-    ours = work_item(1)
-    answers.take(ours)
-
-    assert answers.recognise(work_item(1, receipt="second", until_s=9.0))
-    assert not answers.recognise(work_item(2))
-
-    assert ("second", 9.0) == (ours.pop_receipt, ours.locked_until_s)
+    assert not answers.are_many

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = "localhost"
-ROOMS = ("app", "durable", "taskhub", "web")
+ROOMS = ("app", "delivery", "durable", "taskhub", "web")
 
 # What each room, or module beside the rooms, may import of ours. A room may always
 # import itself; a room's name allows all of it, a module's name only that module.
@@ -46,9 +46,13 @@ ALLOWED = {
         *("compat", "crashpoints", "errors", "history", "records", "text"),
         "timestamps",
     ),
+    "delivery": (
+        *("compat", "crashpoints", "errors", "history", "records", "timestamps"),
+        *("taskhub.due", "taskhub.port"),
+    ),
     "durable": (
         *("compat", "crashpoints", "errors", "history", "outcome", "records"),
-        *("text", "timestamps", "taskhub.hub"),
+        *("text", "timestamps", "delivery", "taskhub.port"),
     ),
     "web": (
         *("compat", "errors", "history", "outcome", "records", "text", "timestamps"),
@@ -65,7 +69,10 @@ ALLOWED = {
         *("app", "durable.client", "web"),
         *("errors", "functions", "keys", "settings"),
     ),
-    "parts": ("durable", "taskhub.hub", "functions", "settings", "timestamps"),
+    "parts": (
+        *("delivery", "durable", "taskhub.hub", "taskhub.port"),
+        *("compat", "functions", "records", "settings", "timestamps"),
+    ),
     "host": (
         *("app", "taskhub.hub", "web"),
         *("azurite", "compat", "console", "errors", "front", "functions", "parts"),
@@ -177,6 +184,11 @@ def test_module_imports_only_its_packages(module: str) -> None:
 
 def _begins(name: str, package: str) -> bool:
     return f"{name}.".startswith(f"{package}.")
+
+
+def test_the_port_of_the_hub_is_made_of_words_alone() -> None:
+    """Whoever asks for a hub needs nothing of how it is kept."""
+    assert {"errors", "history", "records"} == ours(MODULES["taskhub.port"])
 
 
 def test_only_the_command_line_imports_the_host() -> None:

@@ -16,7 +16,7 @@ from localhost.durable.inbox import (
     sort_messages,
     verdict_on_start,
 )
-from localhost.durable.seen import Known, marks_of
+from localhost.durable.seen import Seen, marks_of
 from localhost.history import HistoryEvent, Status
 from localhost.records import Instance, TaskMessage
 from localhost.taskhub.port import Received, Stored
@@ -42,8 +42,8 @@ def sorted_at(
 ) -> Inbox:
     """Tell messages apart, at a time when nothing has waited for long."""
     sent = [item.message.event.timestamp for item in items if item.message]
-    known = Known.of(stored.events, stored.applied)
-    return sort_messages(known, items, now=now or max(sent), is_pending=is_pending)
+    seen = Seen.of(stored.events, stored.applied)
+    return sort_messages(seen, items, now=now or max(sent), is_pending=is_pending)
 
 
 def told(inbox: Inbox) -> tuple[int, int, int]:

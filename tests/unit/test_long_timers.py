@@ -69,7 +69,7 @@ def played(code: Orchestrator, started: HistoryEvent) -> tuple[list[float], Turn
     while last.finished is None:
         history += last.events
         (timer,) = [
-            m.event for m in last.outbox if m.event.type is EventType.TimerFired
+            m.event for m in last.messages if m.event.type is EventType.TimerFired
         ]
         now = timer["FireAt"]
         fired.append(days_of(now))

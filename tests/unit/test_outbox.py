@@ -26,7 +26,8 @@ CONTINUE = {"actionType": 4, "input": "1"}
 def ids(turn: Turn) -> list[tuple[str, str | None, str]]:
     """Return the ids that a turn's messages carry."""
     return [
-        (m.instance_id, m.execution_id, str(json_of(m).get("id"))) for m in turn.outbox
+        (m.instance_id, m.execution_id, str(json_of(m).get("id")))
+        for m in turn.messages
     ]
 
 
@@ -43,7 +44,7 @@ def test_activity_is_sent_with_its_number(
     play: Play, state: State, call: Action
 ) -> None:
     """A work item is the event of the history, with its input."""
-    (message,) = play([state(call("Hello", 1))])[0].outbox
+    (message,) = play([state(call("Hello", 1))])[0].messages
 
     assert ("TaskScheduled", 0, "Hello") == (
         message.event.type.name,
@@ -55,7 +56,7 @@ def test_activity_is_sent_with_its_number(
 
 def test_timer_is_an_event_to_oneself(play: Play, state: State, timer: Action) -> None:
     """A timer is the message that it has fired, for later."""
-    (message,) = play([state(timer("2027-01-01T00:00:00Z"))])[0].outbox
+    (message,) = play([state(timer("2027-01-01T00:00:00Z"))])[0].messages
 
     assert ("TimerFired", -1, 0, "2027-01-01T00:00:00Z") == (
         message.event.type.name,
@@ -68,7 +69,7 @@ def test_timer_is_an_event_to_oneself(play: Play, state: State, timer: Action) -
 
 def test_child_knows_its_parent(play: Play, state: State) -> None:
     """A child's start says whom to answer, and under which number."""
-    (message,) = play([state(CHILD)])[0].outbox
+    (message,) = play([state(CHILD)])[0].messages
     parent = message.event["ParentInstance"]
 
     assert ("Orch", 0) == (parent["Name"], parent["TaskScheduleId"])
@@ -79,7 +80,7 @@ def test_child_knows_its_parent(play: Play, state: State) -> None:
 
 def test_event_is_for_whatever_execution_is_current(play: Play, state: State) -> None:
     """Who sends an event does not know the execution of its receiver."""
-    (message,) = play([state(ASK)])[0].outbox
+    (message,) = play([state(ASK)])[0].messages
 
     assert ("@c@k", None) == (message.instance_id, message.execution_id)
     assert ("EventRaised", "op") == (message.event.type.name, message.event["Name"])
@@ -102,7 +103,7 @@ def test_ids_differ_by_number_and_execution(
     both = state(all_of(CHILD, CHILD))
     turns = [play([both], start=started(execution=e))[0] for e in ("e1", "e2")]
 
-    executions = [m.execution_id for turn in turns for m in turn.outbox]
+    executions = [m.execution_id for turn in turns for m in turn.messages]
 
     assert 4 == len(set(executions))
     assert {32} == {len(str(execution)) for execution in executions}
@@ -114,7 +115,7 @@ def test_messages_of_a_turn_have_different_times(
     """Equal messages of one turn are two: no two have the same timestamp."""
     (turn,) = play([state(all_of(*(call() for _ in range(20))))])
 
-    assert 20 == len({m.event.timestamp for m in turn.outbox})
+    assert 20 == len({m.event.timestamp for m in turn.messages})
 
 
 def test_messages_tell_who_sends_them(
@@ -125,8 +126,8 @@ def test_messages_tell_who_sends_them(
 
     turns = play([state(call())], [state(call(), call()), answer])
 
-    assert [1, 2] == [turn.outbox[0].episode for turn in turns]
-    assert ("i1", "e1") == turns[1].outbox[0].sender
+    assert [1, 2] == [turn.messages[0].episode for turn in turns]
+    assert ("i1", "e1") == turns[1].messages[0].sender
 
 
 # Answers to a parent
@@ -135,7 +136,7 @@ def test_messages_tell_who_sends_them(
 def test_result_is_told_to_the_parent(play: Play, state: State, started: Event) -> None:
     """The answer carries the number under which the parent waits."""
     (turn,) = play([state(is_done=True, output={"a": 1})], start=started(parent="p"))
-    (message,) = turn.outbox
+    (message,) = turn.messages
 
     assert ("p", "pe1") == (message.instance_id, message.execution_id)
     assert ("SubOrchestrationInstanceCompleted", 3, '{"a":1}') == (
@@ -150,7 +151,7 @@ def test_failure_is_told_to_the_parent(
 ) -> None:
     """A parent learns the child's output and what the code raised."""
     (turn,) = play([state(error="no")], start=started(parent="p"))
-    event = turn.outbox[0].event
+    event = turn.messages[0].event
 
     assert "SubOrchestrationInstanceFailed" == event.type.name
     assert "Orchestrator function 'Orch' failed: no" == event["Reason"]
@@ -166,8 +167,8 @@ def test_termination_is_a_failure_to_the_parent(
     (turn,) = play([state(), terminated], start=started(parent="p"))
 
     assert ("SubOrchestrationInstanceFailed", "enough") == (
-        turn.outbox[0].event.type.name,
-        turn.outbox[0].event["Reason"],
+        turn.messages[0].event.type.name,
+        turn.messages[0].event["Reason"],
     )
 
 
@@ -175,4 +176,4 @@ def test_instance_without_parent_answers_nobody(play: Play, state: State) -> Non
     """What a client has started tells its end by its row only."""
     (turn,) = play([state(is_done=True)])
 
-    assert () == turn.outbox
+    assert [] == turn.messages

@@ -75,7 +75,7 @@ def test_activity_input_is_a_list_of_one(
     """The SDK's text becomes the only element of a list, as a text."""
     (turn,) = play([state(call("Hello", {"a": "é"}))])
 
-    assert '["{\\"a\\": \\"\\\\u00e9\\"}"]' == turn.outbox[0].event["Input"]
+    assert '["{\\"a\\": \\"\\\\u00e9\\"}"]' == turn.messages[0].event["Input"]
 
 
 @pytest.mark.parametrize(("stores", "expected"), [(False, None), (True, '["\\"x\\""]')])
@@ -87,28 +87,28 @@ def test_history_holds_inputs_only_when_asked(
     scheduled = next(e for e in turn.events if e.type is EventType.TaskScheduled)
 
     assert expected == scheduled["Input"]
-    assert '["\\"x\\""]' == turn.outbox[0].event["Input"]
+    assert '["\\"x\\""]' == turn.messages[0].event["Input"]
 
 
 def test_child_gets_an_id_of_its_parents_execution(play: Play, state: State) -> None:
     """Without an id of its own a child has the parent's execution and its number."""
     (turn,) = play([state(child())])
 
-    assert "e1:0" == turn.outbox[0].instance_id
+    assert "e1:0" == turn.messages[0].instance_id
 
 
 def test_child_keeps_the_id_that_it_was_given(play: Play, state: State) -> None:
     """An id that the code chose is the child's."""
     (turn,) = play([state(child(instance_id="mine"))])
 
-    assert "mine" == turn.outbox[0].instance_id
+    assert "mine" == turn.messages[0].instance_id
 
 
 def test_input_of_a_child_is_text_in_json(play: Play, state: State) -> None:
     """A child's input is encoded once more, as the real host does."""
     (turn,) = play([state(child())])
 
-    assert '"\\"x\\""' == turn.outbox[0].event["Input"]
+    assert '"\\"x\\""' == turn.messages[0].event["Input"]
 
 
 @pytest.mark.parametrize("instance_id", ["@entity@k", "i1", "I1", "p", "P"])
@@ -126,9 +126,9 @@ def test_http_call_is_an_activity_of_the_host(play: Play, state: State) -> None:
     request = {"method": "GET", "uri": "http://x/y", "content": None, "headers": None}
 
     (turn,) = play([state({"actionType": 8, "httpRequest": request})])
-    (written,) = json.loads(turn.outbox[0].event["Input"])
+    (written,) = json.loads(turn.messages[0].event["Input"])
 
-    assert "BuiltIn::HttpActivity" == turn.outbox[0].event["Name"]
+    assert "BuiltIn::HttpActivity" == turn.messages[0].event["Name"]
     assert {"method": "GET", "uri": "http://x/y", "headers": {}, "content": None} == {
         name: written[name] for name in ("method", "uri", "headers", "content")
     }
@@ -463,7 +463,7 @@ def test_retried_child_with_an_id_keeps_it(
         [state(action), event("TimerFired", TimerId=1)],
     )
 
-    assert ["mine", "i1", "mine"] == [t.outbox[0].instance_id for t in turns]
+    assert ["mine", "i1", "mine"] == [t.messages[0].instance_id for t in turns]
 
 
 # Entities

@@ -420,7 +420,7 @@ def test_turn_sends_the_recorded_messages(
         ),
         now="2026-11-22T05:00:00Z",
     )
-    sent = [m.to_json(activity_id="", sequence_number=0) for m in turn.outbox]
+    sent = [m.to_json(activity_id="", sequence_number=0) for m in turn.messages]
 
     assert [_comparable(text) for text in texts] == [_comparable(t) for t in sent]
 

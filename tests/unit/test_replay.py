@@ -95,7 +95,7 @@ def test_what_the_history_knows_is_not_sent_again(
     """A turn without news sends nothing."""
     turns = play([state(call("A"))], [state(call("A")), event("EventRaised", Name="x")])
 
-    assert [1, 0] == [len(turn.outbox) for turn in turns]
+    assert [1, 0] == [len(turn.messages) for turn in turns]
 
 
 # External events
@@ -176,7 +176,7 @@ def test_answer_of_an_entity_is_known_by_its_request(
         "input": "null",
     }
     (probe,) = play([state(ask)])
-    request_id = str(probe.outbox[0].event["Input"]).partition('"id":"')[2][:36]
+    request_id = str(probe.messages[0].event["Input"]).partition('"id":"')[2][:36]
     reply = event("EventRaised", Name=request_id, Input='{"result":"5"}')
 
     _, second = play([state(ask)], [state(ask, call("A")), reply])

@@ -57,13 +57,15 @@ def test_what_came_in_is_stored_as_played(
     ]
 
 
-def test_everything_scheduled_has_the_time_of_the_turn(
+def test_everything_scheduled_has_a_time_of_its_own_turn(
     play: Play, state: State, call: Action, timer: Action, all_of: Action
 ) -> None:
-    """A turn that is decided again gives the same times."""
+    """A tick each, from the time of the turn on; its message has the same."""
     (turn,) = play([state(all_of(call(), timer()))])
 
-    assert {"2026-11-22T04:00:00Z"} == {e.timestamp for e in turn.events[2:]}
+    times = ["2026-11-22T04:00:00Z", "2026-11-22T04:00:00.0000001Z"]
+    assert times == [e.timestamp for e in turn.events[2:4]]
+    assert times == [message.event.timestamp for message in turn.messages]
 
 
 def test_turn_is_decided_alike_again(
@@ -201,7 +203,7 @@ def test_continuation_is_neither_finished_nor_told_to_the_parent(
     (turn,) = play([state(CONTINUE, is_done=True)], start=started(parent="p"))
 
     assert turn.finished is None
-    assert () == turn.outbox
+    assert [] == turn.messages
 
 
 def test_continuation_after_a_crash_has_the_same_execution(
@@ -252,7 +254,7 @@ def test_open_task_holds_the_continuation_back(
 
     _, second, third = play([state(either)], [done, answers[0]], [done, answers[1]])
 
-    assert () == second.continued
+    assert [] == second.continued
     assert () != third.continued
 
 
@@ -265,7 +267,7 @@ def test_termination_counts_before_continuation(
     (turn,) = play([done, event("ExecutionTerminated", Input="x")])
 
     assert turn.finished is not None
-    assert () == turn.continued
+    assert [] == turn.continued
 
 
 def test_suspended_instance_does_not_continue(
@@ -278,7 +280,7 @@ def test_suspended_instance_does_not_continue(
         [done, event("ExecutionSuspended")], [done, event("ExecutionResumed")]
     )
 
-    assert () == first.continued
+    assert [] == first.continued
     assert () != second.continued
 
 
