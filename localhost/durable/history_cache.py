@@ -192,8 +192,8 @@ def change_of(
     started: HistoryEvent | None,
     execution_id: str,
     custom_status: str | None,
-    was_suspended: bool,
     now: str,
+    was_suspended: bool = False,
 ) -> InstanceChange:
     """Return what events say of their instance's row.
 

@@ -204,7 +204,7 @@ async def test_unknown_is_an_empty_404(
     ("body", "call"),
     [
         ({"input": "Tokyo"}, ("Hello", "Tokyo")),
-        ({"input": {"a": "é"}}, ("Hello", '{"a": "é"}')),
+        ({"input": {"a": "é"}}, ("Hello", '{"a":"é"}')),
         ({}, ("Hello", "")),
     ],
 )

@@ -312,8 +312,103 @@ def test_event_that_an_earlier_execution_took_is_dropped(
 
     inbox = sorted_at(history, [received(raised, execution=None)])
 
-    assert 1 == len(marks)
+    assert 2 == len(marks)
     assert DROPPED == told(inbox)
+
+
+def test_start_that_an_earlier_execution_took_is_dropped(
+    event: Event, started: Event, received: Receive
+) -> None:
+    """It was kept for what the first execution began, and has come again."""
+    first = started()
+    history = replace(
+        stored(started(execution="e2")),
+        execution_id="e2",
+        applied=tuple(marks_of([first])),
+    )
+
+    inbox = sorted_at(history, [received(first)])
+
+    assert DROPPED == told(inbox)
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("TimerCreated", "TaskCompleted"),
+        ("SubOrchestrationInstanceCreated", "TaskCompleted"),
+        ("TaskScheduled", "SubOrchestrationInstanceCompleted"),
+        ("TaskScheduled", "TimerFired"),
+        ("TaskScheduled", "SubOrchestrationInstanceFailed"),
+        ("EventSent", "TaskFailed"),
+    ],
+)
+def test_answer_to_something_else_is_dropped(
+    event: Event, started: Event, received: Receive, question: str, answer: str
+) -> None:
+    """The number is that of another kind: a turn of its own was undone by a crash."""
+    asked = event(question, id_=0, Name="A", FireAt=LATER, InstanceId="c")
+    field = "TimerId" if answer == "TimerFired" else "TaskScheduledId"
+    answered = event(answer, FireAt=LATER, **{field: 0})
+
+    inbox = sorted_at(stored(started(), asked), [received(answered)])
+
+    assert DROPPED == told(inbox)
+
+
+@pytest.mark.parametrize(
+    ("asked_at", "answered_at", "expected"),
+    [
+        ("2026-11-22T03:00:00Z", LATER, TAKEN),
+        ("2026-11-22T03:00:00.0001Z", LATER, TAKEN),  # the real host has two clocks
+        ("2026-11-22T02:59:59Z", LATER, DROPPED),
+        ("2026-11-22T03:00:01Z", LATER, DROPPED),
+        (None, LATER, TAKEN),
+        (None, "2026-11-22T02:59:59Z", DROPPED),
+    ],
+)
+def test_activity_answers_the_very_scheduling(
+    event: Event,
+    started: Event,
+    received: Receive,
+    asked_at: str | None,
+    answered_at: str,
+    expected: tuple[int, int, int],
+) -> None:
+    """An answer that names no time cannot be older than what it answers."""
+    scheduled = event("TaskScheduled", id_=0, Name="A")
+    scheduled = replace(scheduled, timestamp="2026-11-22T03:00:00Z")
+    completed = replace(
+        event("TaskCompleted", TaskScheduledId=0, Result="1"), timestamp=answered_at
+    )
+    item = received(completed)
+    assert item.message is not None
+    item = replace(item, message=replace(item.message, asked_at=asked_at))
+
+    inbox = sorted_at(stored(started(), scheduled), [item])
+
+    assert expected == told(inbox)
+
+
+@pytest.mark.parametrize(
+    ("sender", "expected"), [("c", TAKEN), ("other", DROPPED), ("", TAKEN)]
+)
+def test_child_answers_for_itself(
+    event: Event,
+    started: Event,
+    received: Receive,
+    sender: str,
+    expected: tuple[int, int, int],
+) -> None:
+    """Another child may have had the number in a turn that a crash undid."""
+    created = event("SubOrchestrationInstanceCreated", id_=0, InstanceId="c")
+    answer = event("SubOrchestrationInstanceCompleted", TaskScheduledId=0)
+
+    inbox = sorted_at(
+        stored(started(), created), [received(answer, sender=(sender, "x"))]
+    )
+
+    assert expected == told(inbox)
 
 
 def test_timer_of_a_turn_that_a_crash_undid_is_dropped(

@@ -254,7 +254,7 @@ def test_open_task_holds_the_continuation_back(
 
     _, second, third = play([state(either)], [done, answers[0]], [done, answers[1]])
 
-    assert [] == second.continued
+    assert () == second.continued
     assert () != third.continued
 
 
@@ -267,7 +267,7 @@ def test_termination_counts_before_continuation(
     (turn,) = play([done, event("ExecutionTerminated", Input="x")])
 
     assert turn.finished is not None
-    assert [] == turn.continued
+    assert () == turn.continued
 
 
 def test_suspended_instance_does_not_continue(
@@ -280,7 +280,7 @@ def test_suspended_instance_does_not_continue(
         [done, event("ExecutionSuspended")], [done, event("ExecutionResumed")]
     )
 
-    assert [] == first.continued
+    assert () == first.continued
     assert () != second.continued
 
 
