@@ -15,8 +15,7 @@ from localhost.history import (
     Status,
     UnreadableMessageError,
 )
-from localhost.text import dumps as dumps  # for who writes records
-from localhost.text import loads
+from localhost.text import dumps, loads
 
 _CORE = "DurableTask.Core."
 _ASKED_AT = "LocalhostAskedAt"  # of our own; the real host reads past it

@@ -26,8 +26,9 @@ from localhost.errors import (
     PreconditionError,
 )
 from localhost.history import EventType, HistoryEvent, Status
-from localhost.records import Instance, TaskMessage, dumps
+from localhost.records import Instance, TaskMessage
 from localhost.taskhub.port import Filter, Hub, InstancePage, Received
+from localhost.text import dumps
 
 LONGEST_ID_CHARS = 256
 _FORBIDDEN = re.compile(r"[/\\#?\x00-\x1f\x7f-\x9f]")

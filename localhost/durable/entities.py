@@ -23,13 +23,14 @@ from localhost.durable.history_cache import HistoryCache
 from localhost.durable.pending import PendingMessage, notes_of
 from localhost.history import EventType, HistoryEvent, Status
 from localhost.outcome import Outcome, Raised
-from localhost.records import TaskMessage, dumps, json_object
+from localhost.records import TaskMessage, json_object
 from localhost.taskhub.port import (
     Checkpoint,
     Hub,
     InstanceChange,
     LostHistoryError,
 )
+from localhost.text import dumps
 from localhost.timestamps import to_ticks
 
 log = logging.getLogger(__name__)

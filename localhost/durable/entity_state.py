@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +11,7 @@ from localhost.durable.pending import Pending
 from localhost.history import EventType
 from localhost.records import Instance, TaskMessage, json_object
 from localhost.taskhub.port import Stored
+from localhost.text import loads
 from localhost.timestamps import plus_ms, to_ticks
 
 REORDER_WINDOW_MS = 30 * 60_000
@@ -178,7 +178,7 @@ def in_order(
 def entity_state(text: str | None) -> Any:
     """Return the state in an entity's stored input; None when there is none."""
     state = json_object(text).get("state")
-    return None if state is None else json.loads(state)
+    return None if state is None else loads(state)
 
 
 def _is_before(known: Mapping[str, Any], horizon: str) -> bool:

@@ -10,8 +10,9 @@ from typing import Generic, Protocol, TypeVar
 from localhost.durable.pending import Pending
 from localhost.durable.seen import Seen
 from localhost.history import EventType, HistoryEvent, Status
-from localhost.records import TaskMessage, dumps
+from localhost.records import TaskMessage
 from localhost.taskhub.port import InstanceChange, Stored
+from localhost.text import dumps
 from localhost.timestamps import to_ticks
 
 MOST_APPLIED_MARKS = 800

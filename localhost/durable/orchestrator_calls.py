@@ -16,7 +16,7 @@ from localhost.durable.sdk import (
 from localhost.durable.turn import Turn, decide
 from localhost.history import EventType, HistoryEvent
 from localhost.outcome import Outcome
-from localhost.records import dumps
+from localhost.text import dumps
 
 # Calls an orchestrator function: name, context body, instance id.
 Invoke = Callable[[str, str, str], Awaitable[Outcome]]

@@ -18,7 +18,7 @@ from localhost.durable.replay import Replay, Scheduled
 from localhost.durable.retries import RetryOptions, attempts
 from localhost.durable.sdk import OrchestratorState
 from localhost.history import EventType
-from localhost.records import dumps
+from localhost.text import dumps
 from localhost.timestamps import from_ticks, to_ticks
 
 HTTP_ACTIVITY = "BuiltIn::HttpActivity"

@@ -28,7 +28,8 @@ from localhost.durable.replay import (
 )
 from localhost.durable.sdk import OrchestratorState
 from localhost.history import ANSWERS, EventType, HistoryEvent, Status
-from localhost.records import TaskMessage, dumps
+from localhost.records import TaskMessage
+from localhost.text import dumps
 from localhost.timestamps import from_ticks, to_ticks
 
 LARGEST_CUSTOM_STATUS_BYTES = 16 * 1024

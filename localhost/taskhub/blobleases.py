@@ -6,7 +6,6 @@ own the same queue would work on the same instances. Blobs are only read here.
 
 from __future__ import annotations
 
-import json
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from urllib.parse import quote
@@ -14,6 +13,7 @@ from urllib.parse import quote
 from localhost.errors import CannotStartError, NotFoundError, StorageError
 from localhost.taskhub.neighbours import OWN_HUB_ADVICE
 from localhost.taskhub.storage import Storage
+from localhost.text import loads
 
 # What a host owns; what it is about to own; what a still older one owns.
 _FOLDERS = ("ownership/", "intent/", "default/")
@@ -56,7 +56,7 @@ async def _live_leases(storage: Storage, container: str) -> Sequence[str]:
 async def _owner(storage: Storage, path: str) -> str:
     """Return the name that the owner wrote into its blob, ready for a sentence."""
     try:
-        owner = json.loads((await storage.request("blob", "GET", path)).body)["Owner"]
+        owner = loads((await storage.request("blob", "GET", path)).body)["Owner"]
     except (StorageError, ValueError, KeyError, TypeError):
         return ""
     return f" ({owner})" if owner else ""

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from localhost.history import UnreadableMessageError
-from localhost.records import TaskMessage, dumps, json_object
+from localhost.records import TaskMessage, json_object
 from localhost.taskhub.port import Notes
+from localhost.text import dumps
 
 COLUMN = "LocalhostNotes"
 _NOBODY = "00000000-0000-0000-0000-000000000000"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import itertools
-import json
 import time
 import uuid
 import xml.etree.ElementTree as ElementTree
@@ -15,12 +14,13 @@ from xml.sax.saxutils import escape
 from localhost.crashpoints import crash_point
 from localhost.errors import StorageError
 from localhost.history import EventType, UnreadableMessageError
-from localhost.records import TaskMessage, dumps
+from localhost.records import TaskMessage
 from localhost.taskhub.blobs import Blobs
 from localhost.taskhub.due import due_at_s
 from localhost.taskhub.port import Lock, Received
 from localhost.taskhub.reading import task_message_of, unpacked
 from localhost.taskhub.storage import Response, Storage
+from localhost.text import dumps, loads
 
 LARGEST_MESSAGE_BYTES = 46_080  # its Base64 form stays below the 64 KiB of a queue
 LONGEST_PAUSE_S = 600
@@ -235,8 +235,8 @@ def blob_named_in(text: str) -> str | None:
     if '"TaskMessage":null' not in text:
         return None
     try:
-        name = json.loads(text).get("CompressedBlobName")
-    except (ValueError, AttributeError, RecursionError):
+        name = loads(text).get("CompressedBlobName")
+    except (ValueError, AttributeError):
         return None
     return name if isinstance(name, str) and name else None
 

@@ -149,8 +149,8 @@ def _header_faults(answer: func.HttpResponse) -> Iterator[str]:
         elif _NOT_IN_HEADERS.search(str(value)):
             yield (
                 f"its answer has a header {name} with the value {str(value)!r};"
-                " expected: no line end or other control character. Encode the value, for example with"
-                " urllib.parse.quote."
+                " expected: no line end or other control character. Encode the value,"
+                " for example with urllib.parse.quote."
             )
 
 

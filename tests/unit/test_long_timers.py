@@ -15,7 +15,7 @@ from localhost.durable.sdk import context_body, state_of
 from localhost.durable.turn import Turn, decide
 from localhost.history import EventType, HistoryEvent, Status
 from localhost.outcome import Returned
-from localhost.records import dumps
+from localhost.text import dumps
 from localhost.timestamps import to_datetime
 
 Orchestrator = Callable[[df.DurableOrchestrationContext], Generator[Any, Any, Any]]

@@ -24,9 +24,10 @@ from localhost.durable.sdk import state_of
 from localhost.durable.turn import decide
 from localhost.history import SCHEDULES, EventType, HistoryEvent
 from localhost.outcome import Outcome, Raised, Returned
-from localhost.records import TaskMessage, dumps
+from localhost.records import TaskMessage
 from localhost.taskhub import rows
 from localhost.taskhub.queues import blob_named_in, message_blob_name
+from localhost.text import dumps
 from localhost.timestamps import trimmed
 
 DATA = Path(__file__).parents[1] / "data"

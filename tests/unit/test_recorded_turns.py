@@ -23,7 +23,7 @@ from localhost.durable.sdk import context_body, state_of
 from localhost.durable.turn import Turn, decide
 from localhost.history import SCHEDULES, EventType, HistoryEvent
 from localhost.outcome import Outcome, Raised, Returned
-from localhost.records import dumps
+from localhost.text import dumps
 from localhost.web.payloads import leniently_parsed
 
 FOLDER = Path(__file__).parents[1] / "data" / "turns"

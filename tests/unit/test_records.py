@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from localhost.history import HistoryEvent, UnreadableMessageError
-from localhost.records import TaskMessage, dumps, json_object
+from localhost.records import TaskMessage, json_object
+from localhost.text import dumps
 
 CORE = "DurableTask.Core."
 
