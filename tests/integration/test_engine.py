@@ -297,7 +297,7 @@ async def test_an_activity_that_does_not_exist_fails_the_instance(
     assert (
         "The function 'NoSuch' doesn't exist, is disabled, or is not an activity"
         " function. Additional info: The following are the known activity functions:"
-        " 'Hello', 'Raises'."
+        " 'Hello', 'Raises', 'Sleeps'."
     ) in body["output"]
 
 
