@@ -340,7 +340,7 @@ class Orchestrations:
         A message that the history knows has come again because a crash left the turn
         that took it without its messages, its row, or its deletes.
         """
-        if history.events and history.pending.is_unsure:
+        if history.started is not None and history.pending.is_unsure:
             await self._recover(history, dropped)
         self._commits.follow(history.instance_id, history.pending, None, dropped)
 

@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 
 import httptools
 
+from localhost.compat import timeout
+
 Loop = asyncio.AbstractEventLoop
 
 
@@ -106,7 +108,8 @@ class Connections:
         opening = asyncio.get_running_loop().create_connection(
             _Connection, origin.host, origin.port, ssl=context
         )
-        _, connection = await asyncio.wait_for(opening, self._answer_limit_s)
+        async with timeout(self._answer_limit_s):  # ``wait_for`` may lose a cancel
+            _, connection = await opening
         self._open.add(connection)
         connection.closed.add_done_callback(lambda _: self._open.discard(connection))
         return connection

@@ -20,10 +20,28 @@ from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueServiceClient
 from yarl import URL
 
+from localhost.delivery.answers_in_hand import AnswersInHand
+from localhost.delivery.locks import Locks
+from localhost.delivery.messages import Control, WorkItem
+from localhost.delivery.pump import Pump
+from localhost.delivery.sender import Sender
+from localhost.durable.activities import Activities
+from localhost.durable.client import Client
+from localhost.durable.commit import Commits
+from localhost.durable.execution import Rules
+from localhost.durable.starts import Starts
 from localhost.history import EventType, HistoryEvent, Status
-from localhost.records import TaskMessage
+from localhost.outcome import Outcome
+from localhost.parts import make_pumps
+from localhost.records import Instance, TaskMessage
 from localhost.taskhub.hub import Account, TaskHub, open_task_hub
-from localhost.taskhub.port import Checkpoint, InstanceChange, Notes
+from localhost.taskhub.port import (
+    LOCK_S,
+    Checkpoint,
+    InstanceChange,
+    Notes,
+    Received,
+)
 from localhost.taskhub.storage import Storage
 from localhost.timestamps import Clock
 from tests.conftest import SERVICES, Emulator, account_at, connection_string_of
@@ -157,6 +175,107 @@ async def create(hub: TaskHub) -> None:
             drained=lambda queue: True,
             others=lambda are_there: None,
         )
+    )
+
+
+# What a host does with a hub, without anything that runs
+
+
+async def put(
+    hub: TaskHub, message_: TaskMessage, *, hidden_s: int | None = None
+) -> Received:
+    """Put a message into its queue."""
+    queue = hub.queues.queue_for(message_)
+    return await hub.queues.put(queue, message_, hidden_s=hidden_s)
+
+
+async def receive(hub: TaskHub, queue: str, count: int = 32) -> list[Received]:
+    """Take messages from a queue."""
+    return await hub.queues.get(queue, count=count, lock_s=LOCK_S)
+
+
+async def write(hub: TaskHub, checkpoint_: Checkpoint) -> str:
+    """Write a history, then the row; return the sentinel's ETag."""
+    etag, change = await hub.histories.write(checkpoint_)
+    if change is not None:
+        await hub.instances.change(checkpoint_.instance_id, change)
+    return etag
+
+
+async def add(
+    hub: TaskHub, message_: TaskMessage, *, over: Instance | None = None
+) -> Received:
+    """Put the message of a start, then write its row."""
+    item = await put(hub, message_)
+    await hub.insert_start(item, message_, over=over)
+    return item
+
+
+@dataclass(frozen=True, kw_only=True)
+class Works:
+    """What sends and commits on a hub, as the wiring puts it together; nothing runs."""
+
+    locks: Locks
+    sender: Sender
+    commits: Commits
+    control: Pump[Control]
+    work_items: Pump[WorkItem]
+    client: Client
+
+    async def done(self) -> None:
+        """Wait for rows and deletes that are on their way."""
+        await self.commits.close()
+        await self.sender.close()
+
+
+class NothingKept:
+    """What the client tells of instances, where nothing is in memory."""
+
+    def expect(self, message: TaskMessage) -> None: ...
+
+    def forget(self, instance_id: str) -> None: ...
+
+
+def works_on(hub: TaskHub, *, slots: int = 4, buffer: int = 8) -> Works:
+    """Put together what works on a hub."""
+    locks, answers, starts = Locks(hub.queues), AnswersInHand(), Starts()
+    control, work_items = make_pumps(
+        hub.queues,
+        locks,
+        answers,
+        orchestrators=slots,
+        activities=slots,
+        longest_pause_s=0.5,
+        buffer=buffer,
+    )
+    sender = Sender(
+        hub.queues,
+        locks,
+        answers,
+        control=control,
+        work_items=work_items,
+        now=clock.now,
+    )
+
+    async def invoke(name: str, input_: str, instance_id: str) -> Outcome:
+        raise AssertionError(f"{name} was called")
+
+    commits = Commits(hub, sender, Activities(sender, invoke=invoke, now=clock.now))
+    return Works(
+        locks=locks,
+        sender=sender,
+        commits=commits,
+        control=control,
+        work_items=work_items,
+        client=Client(
+            hub,
+            sender,
+            commits,
+            starts,
+            NothingKept(),
+            rules=Rules(unknown=lambda kind, name: None),
+            now=clock.now,
+        ),
     )
 
 

@@ -20,7 +20,6 @@ import pytest
 from azure.durable_functions.models.utils import http_utils
 
 from localhost.durable.client import Client
-from localhost.durable.execution import Rules
 from localhost.history import EventType
 from localhost.host import run_host
 from localhost.keys import webhook_key
@@ -32,11 +31,11 @@ from tests.integration.conftest import (
     WAIT_LIMIT_S,
     Judge,
     Proxy,
-    clock,
     event,
     eventually,
     message,
     started,
+    works_on,
 )
 
 pytestmark = pytest.mark.filterwarnings(
@@ -56,6 +55,7 @@ ORCHESTRATORS = {
     "WaitsForGo": 'first = yield context.call_activity("Hello", "Tokyo")\n'
     '    data = yield context.wait_for_external_event("Go")\n'
     "    return [first, data]",
+    "CallsSleeps": 'return (yield context.call_activity("Sleeps", "x"))',
     "FansOut": 'tasks = [context.call_activity("Hello", str(n)) for n in range(30)]\n'
     "    return (yield context.task_all(tasks))",
 }
@@ -69,6 +69,14 @@ def orchestrator_function(context):
 
 
 main = df.Orchestrator.create(orchestrator_function)
+"""
+SLEEPS = """
+import time
+
+
+def main(name: str) -> str:
+    time.sleep(1)
+    return name
 """
 RAISES = """
 def main(name: str) -> str:
@@ -140,6 +148,7 @@ def app(tmp_path: Path, hub_name: str) -> Path:
     for name, body in ORCHESTRATORS.items():
         write(root, name, ORCHESTRATOR.format(body=body), "orchestrationTrigger")
     write(root, "Raises", RAISES, "activityTrigger")
+    write(root, "Sleeps", SLEEPS, "activityTrigger")
     durable = {"durableTask": {"hubName": hub_name}}
     settings = {"version": "2.0", "extensions": durable}
     (root / "host.json").write_text(json.dumps(settings))
@@ -202,12 +211,7 @@ async def engine(open_engine: Open) -> AsyncIterator[Engine]:
 @pytest.fixture
 def client(hub: TaskHub) -> Client:
     """Starts instances and raises events before any host runs."""
-    return Client(
-        hub,
-        rules=Rules(unknown=lambda kind, name: None),
-        now=clock.now,
-        forget=lambda instance_id: None,
-    )
+    return works_on(hub).client
 
 
 def control_queue_of(judge: Judge, instance_id: str) -> str:
@@ -293,7 +297,7 @@ async def test_an_activity_that_does_not_exist_fails_the_instance(
     assert (
         "The function 'NoSuch' doesn't exist, is disabled, or is not an activity"
         " function. Additional info: The following are the known activity functions:"
-        " 'Hello', 'Raises'."
+        " 'Hello', 'Raises', 'Sleeps'."
     ) in body["output"]
 
 
@@ -601,11 +605,9 @@ async def test_what_has_ended_refuses_as_recorded(engine: Engine) -> None:
     [
         "POST /{hub}Instances",
         "POST /{low}-control-",
-        "POST /{low}-workitems/",
         "POST /$batch",
         "MERGE /{hub}Instances",
         "DELETE /{low}-control-",
-        "DELETE /{low}-workitems/",
         "POST /{hub}Partitions",
         "PUT /{hub}Partitions",
         "PUT /{low}-control-",
@@ -626,6 +628,22 @@ async def test_an_instance_survives_an_answer_that_is_lost(
     assert ["Hello Tokyo!", "Hello Seattle!", "Hello London!"] == body["output"]
     types = types_in_history(judge, body["instanceId"])
     assert 3 == types.count("TaskScheduled") == types.count("TaskCompleted")
+
+
+@pytest.mark.parametrize("lost", ["POST /{low}-workitems/", "DELETE /{low}-workitems/"])
+async def test_an_activity_survives_an_answer_that_is_lost(
+    open_engine: Open, proxy: Proxy, judge: Judge, lost: str
+) -> None:
+    """One that takes so long that it gets a message of its own."""
+    proxy.lost = [lost.format(low=judge.hub.lower())]
+
+    async with open_engine(proxy.connection_string) as engine:
+        body = await engine.run("CallsSleeps")
+        await eventually(lambda: proxy.answers_lost == 1)
+
+    assert "Completed" == body["runtimeStatus"]
+    types = types_in_history(judge, body["instanceId"])
+    assert types.count("TaskScheduled") == types.count("TaskCompleted")
 
 
 async def test_an_instance_goes_on_in_the_next_host(

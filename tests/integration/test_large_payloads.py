@@ -180,7 +180,9 @@ def test_each_message_is_a_blob_that_holds_the_whole_envelope(carried: Carried) 
     """Its name tells the kind; it is read as any message."""
     names = carried.message_blobs()
 
-    assert set(names) in (MESSAGES, MESSAGES | {"TaskCompleted"})
+    # An activity that begins at once is not put, nor is its answer.
+    put_only_sometimes = {"TaskScheduled", "TaskCompleted"}
+    assert set(names) - put_only_sometimes == MESSAGES - put_only_sometimes
     for kind, name in names.items():
         envelope = json.loads(carried.blobs[name])
         assert "DurableTask.AzureStorage.MessageData" == envelope["$type"]

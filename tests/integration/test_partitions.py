@@ -47,14 +47,15 @@ class Host:
             listen=self._listen,
             unlisten=self._unlisten,
             drained=lambda queue: queue not in self.busy,
+            others=lambda are_there: None,
         )
 
-    def _listen(self, queue: str) -> None:
+    def _listen(self, queue: str, was_killed: bool) -> None:
         assert queue not in self.queues
         self.queues.add(queue)
         self.listened.append(queue)
 
-    def _unlisten(self, queue: str) -> None:
+    def _unlisten(self, queue: str, is_lost: bool) -> None:
         self.queues.remove(queue)
 
 

@@ -14,7 +14,7 @@ from localhost.taskhub.blobs import Blobs
 from localhost.taskhub.hub import TaskHub
 from localhost.taskhub.storage import Storage
 from tests.conftest import Emulator
-from tests.integration.conftest import Judge, message, open_hub, started
+from tests.integration.conftest import Judge, add, message, open_hub, receive, started
 
 
 def lines_of(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -26,10 +26,10 @@ async def test_a_lost_part_is_made_again_and_the_request_sent_again(
     hub: TaskHub, judge: Judge, part: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """However many requests meet the gap at once, it is said once."""
-    queue = hub.control_queues[0]
+    queue = hub.queues.control[0]
     if part == "queue":
         judge.queues.delete_queue(queue)
-        asked: Any = [hub.receive(queue, 1) for _ in range(5)]
+        asked: Any = [receive(hub, queue, 1) for _ in range(5)]
     else:
         judge.tables.delete_table(f"{hub.name}History")
         asked = [hub.histories.load(f"instance{n}") for n in range(5)]
@@ -46,16 +46,16 @@ async def test_a_start_on_a_hub_that_was_lost_as_a_whole_is_done(
     hub: TaskHub, judge: Judge
 ) -> None:
     """Every queue and table is there again."""
-    for queue in (hub.work_item_queue, *hub.control_queues):
+    for queue in (hub.queues.work_items, *hub.queues.control):
         judge.queues.delete_queue(queue)
     for table in ("History", "Instances", "Partitions"):
         judge.tables.delete_table(f"{hub.name}{table}")
 
-    await hub.add(message(started("abc"), "abc"), over=None)
+    await add(hub, message(started("abc"), "abc"))
 
     assert await hub.instances.read("abc")
-    assert len(hub.control_queues) == len(judge.rows("Partitions"))
-    for queue in (hub.work_item_queue, *hub.control_queues):
+    assert len(hub.queues.control) == len(judge.rows("Partitions"))
+    for queue in (hub.queues.work_items, *hub.queues.control):
         judge.count(queue)
 
 
@@ -68,10 +68,10 @@ async def test_a_hub_that_was_never_made_is_not_made_by_a_request(
     """Only the start of a host makes one."""
     async with open_hub(emulator.account, hub_name) as hub:
         with pytest.raises(NotFoundError):
-            await hub.receive(hub.work_item_queue, 1)
+            await receive(hub, hub.queues.work_items, 1)
 
     with pytest.raises(ResourceNotFoundError):
-        judge.count(hub.work_item_queue)
+        judge.count(hub.queues.work_items)
     assert [] == lines_of(caplog)
 
 
@@ -92,11 +92,12 @@ async def test_rows_of_partitions_that_were_lost_are_made_again(
     """The table alone would belong to nobody for ever."""
     partitions = hub.partitions(
         worker_id="me",
-        listen=lambda _: None,
-        unlisten=lambda _: None,
-        drained=lambda _: True,
+        listen=lambda queue, was_killed: None,
+        unlisten=lambda queue, is_lost: None,
+        drained=lambda queue: True,
+        others=lambda are_there: None,
     )
-    await partitions.create(hub.control_queues)
+    await partitions.create(hub.queues.control)
     await partitions.step()
     table = judge.tables.get_table_client(f"{hub.name}Partitions")
     for row in judge.rows("Partitions")[1:]:
@@ -105,7 +106,7 @@ async def test_rows_of_partitions_that_were_lost_are_made_again(
     await partitions.step()
 
     rows = judge.rows("Partitions")
-    assert list(hub.control_queues) == [row["RowKey"] for row in rows]
+    assert list(hub.queues.control) == [row["RowKey"] for row in rows]
     assert {"me"} == {row["CurrentOwner"] for row in rows}
 
 

@@ -243,15 +243,16 @@ def kind_of(what: str, hub: str) -> str:
     return f"{method} {named[1].lower() if named else path}"
 
 
-async def test_a_chain_costs_thirteen_requests_and_two_for_its_start(
+async def test_a_chain_costs_seven_requests_and_two_for_its_start(
     watched: Hosted, proxy: Proxy
 ) -> None:
-    """One for each message, history and row that there must be, and none beside.
+    """Four histories, two rows, and the delete of the start; no activity is put.
 
-    Counted over some chains: one too many may be a matter of luck.
+    Counted over some chains: one too many may be a matter of luck. A row that is late
+    goes with the next one.
     """
     await run(watched, "HelloOrchestrator", "warm")
-    await eventually(lambda: sum("DELETE" in what for what in proxy.seen) >= 4)
+    await eventually(lambda: any("DELETE" in what for what in proxy.seen))
     proxy.seen.clear()
 
     for number in range(COUNTED_CHAINS):
@@ -260,10 +261,8 @@ async def test_a_chain_costs_thirteen_requests_and_two_for_its_start(
     of_each = {
         "POST control": 1,
         "POST instances": 1,
-        "POST workitems": 3,
         "POST $batch": 4,
         "MERGE instances": 2,
-        "DELETE workitems": 3,
         "DELETE control": 1,
     }
     expected = {kind: n * COUNTED_CHAINS for kind, n in of_each.items()}
@@ -273,9 +272,11 @@ async def test_a_chain_costs_thirteen_requests_and_two_for_its_start(
         kinds = Counter(kind_of(what, watched.hub) for what in asked)
         return {kind: n for kind, n in kinds.items() if not kind.startswith("GET")}
 
-    await eventually(lambda: sum(written().values()) >= sum(expected.values()))
-    assert expected == written()
-    assert sum(of_each.values()) == 15
+    await eventually(lambda: written().get("DELETE control", 0) >= COUNTED_CHAINS)
+    found = written()
+    assert COUNTED_CHAINS <= found["MERGE instances"] <= expected["MERGE instances"]
+    assert expected == {**found, "MERGE instances": expected["MERGE instances"]}
+    assert sum(of_each.values()) == 9
 
 
 async def test_a_status_of_an_instance_that_runs_here_reads_nothing_for_a_second(

@@ -11,16 +11,18 @@ from typing import Any
 
 import pytest
 
-from localhost.errors import ConflictError, PreconditionError
+from localhost.durable.pending import Pending, PendingMessage
+from localhost.errors import InstanceExistsError, PreconditionError
 from localhost.history import EventType, HistoryEvent, Status
 from localhost.records import Instance, TaskMessage
 from localhost.taskhub.hub import TaskHub
-from localhost.taskhub.port import Filter, LostHistoryError, Received
+from localhost.taskhub.port import LOCK_S, Filter, LostHistoryError, Received
 from localhost.taskhub.rows import LARGEST_VALUE_CHARS
 from tests.integration.conftest import (
     EXECUTION,
     Judge,
     Proxy,
+    add,
     checkpoint,
     clock,
     completed,
@@ -29,8 +31,12 @@ from tests.integration.conftest import (
     eventually,
     message,
     open_hub,
+    put,
     raised,
+    receive,
     started,
+    works_on,
+    write,
 )
 
 LARGE = "ö" * (LARGEST_VALUE_CHARS + 1)
@@ -41,27 +47,28 @@ def scheduled(number: int, name: str = "Hello") -> HistoryEvent:
     return event(EventType.TaskScheduled, event_id=number, Name=name, Version="")
 
 
-async def receive(hub: TaskHub, instance_id: str = "abc") -> Received:
+async def taken(hub: TaskHub, instance_id: str = "abc") -> Received:
     """Send an event to an instance and take it from the queue."""
-    await hub.send(raised(instance_id))
-    for queue in hub.control_queues:
-        for item in await hub.receive(queue, 32):
+    await put(hub, raised(instance_id))
+    for queue in hub.queues.control:
+        for item in await receive(hub, queue):
             return item
     raise AssertionError("the message did not come")
 
 
-async def add(hub: TaskHub, instance_id: str, **fields: str) -> HistoryEvent:
+async def begin(hub: TaskHub, instance_id: str, **fields: str) -> HistoryEvent:
     """Start an instance as a client does, by an execution of its own."""
     execution_id = uuid.uuid4().hex
     event_ = started(instance_id, execution_id=execution_id, **fields)
-    await hub.add(message(event_, instance_id, execution_id=execution_id), over=None)
+    await add(hub, message(event_, instance_id, execution_id=execution_id))
     return event_
 
 
 async def finish(hub: TaskHub, instance_id: str, result: str | None = None) -> str:
     """Write a whole execution; return the sentinel's ETag."""
     start = started(instance_id, Input="1")
-    return await hub.commit(
+    return await write(
+        hub,
         checkpoint(
             instance_id,
             start,
@@ -69,7 +76,7 @@ async def finish(hub: TaskHub, instance_id: str, result: str | None = None) -> s
             started=start,
             status=Status.COMPLETED,
             output=result,
-        )
+        ),
     )
 
 
@@ -83,19 +90,22 @@ def wire(events: Sequence[HistoryEvent]) -> list[dict[str, object]]:
 async def test_a_turn_is_written_in_the_order_that_survives_a_crash(
     proxy: Proxy, hub_name: str, judge: Judge
 ) -> None:
-    """Messages out, history, instance row, and last the delete of what came in."""
+    """History, messages out, instance row, and last the delete of what came in."""
     async with open_hub(proxy.account, hub_name) as hub:
         await create(hub)
-        item = await receive(hub)
+        item = await taken(hub)
         proxy.seen.clear()
         task = message(scheduled(0), "abc", execution_id=EXECUTION)
-        await hub.commit(
-            checkpoint("abc", started("abc"), outbox=(task,), received=(item,))
-        )
+        works, sent = works_on(hub), PendingMessage(number=0, message=task)
+        pending = Pending([sent])
+        _, change = await works.commits.write(checkpoint("abc", started("abc")))
+        await works.commits.send("abc", pending, [sent], [item])
+        works.commits.follow("abc", pending, change, [item])
+        await works.done()
 
     assert [
-        "POST workitems/messages",
         "POST $batch",
+        "POST workitems/messages",
         "MERGE Instances",
         "DELETE control/messages",
     ] == [_kind(line, hub_name) for line in proxy.seen]
@@ -114,45 +124,45 @@ async def test_what_an_older_turn_wrote_is_not_overwritten(
     hub: TaskHub, judge: Judge
 ) -> None:
     """Another host was first: nothing of this turn's history and row is there."""
-    first = await hub.commit(checkpoint("abc", started("abc")))
-    await hub.commit(checkpoint("abc", scheduled(0), first_row=1, etag=first))
-    item = await receive(hub)
+    first = await write(hub, checkpoint("abc", started("abc")))
+    await write(hub, checkpoint("abc", scheduled(0), first_row=1, etag=first))
+    item = await taken(hub)
     before = judge.rows("History"), judge.rows("Instances")
 
     with pytest.raises(LostHistoryError, match="abc"):
-        await hub.commit(
+        await write(
+            hub,
             checkpoint(
                 "abc",
                 completed("1"),
                 first_row=1,
                 etag=first,
-                received=(item,),
                 status=Status.COMPLETED,
-            )
+            ),
         )
 
     assert before == (judge.rows("History"), judge.rows("Instances"))
-    assert await hub.renew(item)
+    assert await hub.queues.update(item, LOCK_S)
 
 
 async def test_a_first_turn_is_not_written_twice(hub: TaskHub, judge: Judge) -> None:
     """Two hosts begin on the same start."""
-    await hub.commit(checkpoint("abc", started("abc")))
+    await write(hub, checkpoint("abc", started("abc")))
     before = judge.rows("History")
 
     with pytest.raises(LostHistoryError):
-        await hub.commit(checkpoint("abc", started("abc"), scheduled(0)))
+        await write(hub, checkpoint("abc", started("abc"), scheduled(0)))
 
     assert before == judge.rows("History")
 
 
 async def test_a_purged_history_is_not_written_on(hub: TaskHub, judge: Judge) -> None:
     """The instance was purged while a turn of it ran."""
-    etag = await hub.commit(checkpoint("abc", started("abc"), started=started("abc")))
+    etag = await write(hub, checkpoint("abc", started("abc"), started=started("abc")))
     assert await hub.purge("abc")
 
     with pytest.raises(LostHistoryError):
-        await hub.commit(checkpoint("abc", scheduled(0), first_row=1, etag=etag))
+        await write(hub, checkpoint("abc", scheduled(0), first_row=1, etag=etag))
 
     assert [] == judge.rows("History")
 
@@ -161,8 +171,8 @@ async def test_the_etag_of_a_turn_serves_for_the_next(hub: TaskHub) -> None:
     """No read between two turns; a read gives the same ETag."""
     etag = None
     for number in range(3):
-        etag = await hub.commit(
-            checkpoint("abc", started("abc"), first_row=number, etag=etag)
+        etag = await write(
+            hub, checkpoint("abc", started("abc"), first_row=number, etag=etag)
         )
 
     assert etag == (await hub.histories.load("abc")).etag
@@ -172,17 +182,17 @@ async def test_a_delete_that_meets_a_renewal_deletes(
     hub: TaskHub, judge: Judge
 ) -> None:
     """Else an activity that ran well would run a second time."""
-    items = [await receive(hub, f"i{number}") for number in range(10)]
+    items = [await taken(hub, f"i{number}") for number in range(10)]
 
-    renewals = [asyncio.create_task(hub.renew(item)) for item in items]
+    renewals = [asyncio.create_task(hub.queues.update(item, LOCK_S)) for item in items]
     await asyncio.sleep(0)
-    hub.complete(items)
+    works_on(hub).sender.complete(items)
     await asyncio.gather(*renewals)
     await eventually(lambda: _count(hub, judge) == 0, limit_s=3)
 
 
 def _count(hub: TaskHub, judge: Judge) -> int:
-    return sum(judge.count(queue) for queue in hub.control_queues)
+    return sum(judge.count(queue) for queue in hub.queues.control)
 
 
 # What is written comes back
@@ -215,7 +225,7 @@ async def test_a_history_comes_back_as_it_was_written(hub: TaskHub) -> None:
         event(EventType.OrchestratorCompleted),
     )
 
-    await hub.commit(checkpoint("abc", *events))
+    await write(hub, checkpoint("abc", *events))
     stored = await hub.histories.load("abc")
 
     assert wire(events) == wire(stored.events)
@@ -229,7 +239,7 @@ async def test_more_events_than_a_transaction_holds_are_several(
     events = [started("abc"), *(scheduled(number) for number in range(249))]
     async with open_hub(proxy.account, hub_name) as hub:
         await create(hub)
-        etag = await hub.commit(checkpoint("abc", *events))
+        etag = await write(hub, checkpoint("abc", *events))
         stored = await hub.histories.load("abc")
 
     assert 3 == sum("$batch" in line for line in proxy.seen)
@@ -240,28 +250,28 @@ async def test_more_events_than_a_transaction_holds_are_several(
 async def test_more_text_than_a_transaction_holds_is_several(
     proxy: Proxy, hub_name: str
 ) -> None:
-    """A transaction may hold 4 MiB, in which a text counts twice."""
-    text = "x" * LARGEST_VALUE_CHARS
+    """A transaction may hold 4 MiB; what is not ASCII takes six bytes there."""
+    text = "é" * LARGEST_VALUE_CHARS
     events = [
         event(EventType.TaskCompleted, TaskScheduledId=number, Result=text)
         for number in range(60)
     ]
     async with open_hub(proxy.account, hub_name) as hub:
         await create(hub)
-        await hub.commit(checkpoint("abc", *events))
+        await write(hub, checkpoint("abc", *events))
         stored = await hub.histories.load("abc")
 
-    assert 2 == sum("$batch" in line for line in proxy.seen)
+    assert 4 == sum("$batch" in line for line in proxy.seen)
     assert wire(events) == wire(stored.events)
 
 
 async def test_rows_of_an_older_longer_execution_are_not_read(hub: TaskHub) -> None:
     """An execution that follows writes over the rows from the first one on."""
     old = [started("abc"), *(scheduled(number) for number in range(5))]
-    etag = await hub.commit(checkpoint("abc", *old))
+    etag = await write(hub, checkpoint("abc", *old))
     new = [started("abc", execution_id=SECOND), scheduled(0)]
 
-    await hub.commit(checkpoint("abc", *new, execution_id=SECOND, etag=etag))
+    await write(hub, checkpoint("abc", *new, execution_id=SECOND, etag=etag))
     stored = await hub.histories.load("abc")
 
     assert SECOND == stored.execution_id
@@ -284,7 +294,7 @@ async def test_a_value_too_large_for_a_row_comes_back(
     start = started("abc", Input=LARGE)
     events = (start, small, completed(LARGE))
 
-    await hub.commit(checkpoint("abc", *events, started=start, output=LARGE))
+    await write(hub, checkpoint("abc", *events, started=start, output=LARGE))
     stored = await hub.histories.load("abc")
     row = await hub.instances.read("abc")
 
@@ -299,7 +309,7 @@ async def test_a_large_input_is_in_the_status_before_the_first_turn(
     """The row names the blob of the message then."""
     text = "x" * 50_000
 
-    await add(hub, "abc", Input=text)
+    await begin(hub, "abc", Input=text)
     row = await hub.instances.read("abc")
 
     assert row and text == row.input
@@ -330,36 +340,44 @@ async def test_a_start_puts_its_message_before_its_row(
     async with open_hub(proxy.account, hub_name) as hub:
         await create(hub)
         proxy.seen.clear()
-        await add(hub, "abc")
+        await begin(hub, "abc")
 
     kinds = [_kind(line, hub_name) for line in proxy.seen]
     assert ["POST control/messages", "POST Instances"] == kinds
 
 
 async def test_a_second_start_of_an_instance_is_taken_back(
-    hub: TaskHub, judge: Judge
+    hub: TaskHub, judge: Judge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its message must not run; the first one's row stays."""
-    await add(hub, "abc", Input="1")
+    await begin(hub, "abc", Input="1")
+    works = works_on(hub)
 
-    with pytest.raises(ConflictError):
-        await add(hub, "abc", Input="2")
+    async def is_late(instance_id: str) -> None:
+        """Look before the first start has written its row."""
 
-    await eventually(lambda: _count(hub, judge) == 1, limit_s=3)
+    monkeypatch.setattr(hub.instances, "peek", is_late)
+    with pytest.raises(InstanceExistsError):
+        await works.client.start("Chain", "abc", "2")
+
+    await works.done()
+    assert 1 == _count(hub, judge)
     row = await hub.instances.read("abc")
     assert row and "1" == row.input
 
 
 async def test_of_starts_at_the_same_time_one_wins(hub: TaskHub, judge: Judge) -> None:
     """Two callers chose the same id."""
+    works = works_on(hub)
     results = await asyncio.gather(
-        *(add(hub, "abc", Input=str(number)) for number in range(4)),
+        *(works.client.start("Chain", "abc", str(number)) for number in range(4)),
         return_exceptions=True,
     )
 
     lost = [result for result in results if isinstance(result, BaseException)]
-    assert [ConflictError] * 3 == [type(each) for each in lost]
-    await eventually(lambda: _count(hub, judge) == 1, limit_s=3)
+    assert [InstanceExistsError] * 3 == [type(each) for each in lost]
+    await works.done()
+    assert 1 == _count(hub, judge)
 
 
 async def test_a_start_replaces_a_finished_instance(hub: TaskHub) -> None:
@@ -367,12 +385,12 @@ async def test_a_start_replaces_a_finished_instance(hub: TaskHub) -> None:
     await finish(hub, "abc", "1")
     old = await hub.instances.read("abc")
 
-    await hub.add(start_of_abc(), over=old)
+    await add(hub, start_of_abc(), over=old)
     row = await hub.instances.read("abc")
 
     assert row and (Status.PENDING, None) == (row.status, row.output)
     with pytest.raises(PreconditionError):
-        await hub.add(start_of_abc(), over=old)
+        await add(hub, start_of_abc(), over=old)
 
 
 def start_of_abc() -> TaskMessage:
@@ -392,7 +410,7 @@ async def test_a_start_counts_though_an_answer_is_lost(
             await finish(hub, "abc", "1")
         old = await hub.instances.read("abc")
         proxy.lost = [f"{'PUT' if old else 'POST'} /{hub_name}Instances"]
-        await hub.add(start_of_abc(), over=old)
+        await add(hub, start_of_abc(), over=old)
         row = await hub.instances.read("abc")
         assert 1 == _count(hub, judge)
 
@@ -406,8 +424,8 @@ async def test_a_start_counts_though_an_answer_is_lost(
 async def test_a_purge_leaves_nothing(hub: TaskHub, judge: Judge) -> None:
     """No row, no sentinel, no blob; other instances stay."""
     events = [started("abc"), *(scheduled(number) for number in range(150))]
-    await add(hub, "abc", Input="x" * 50_000)
-    await hub.commit(checkpoint("abc", *events, completed(LARGE)))
+    await begin(hub, "abc", Input="x" * 50_000)
+    await write(hub, checkpoint("abc", *events, completed(LARGE)))
     await finish(hub, "abcd", LARGE)
 
     assert await hub.purge("abc")
@@ -452,7 +470,7 @@ async def listed(hub: TaskHub, wanted: Filter) -> list[str]:
 
 async def test_a_list_goes_on_where_a_page_ended(hub: TaskHub) -> None:
     """Every instance is there once, by id."""
-    await asyncio.gather(*(add(hub, f"i{number}") for number in range(5)))
+    await asyncio.gather(*(begin(hub, f"i{number}") for number in range(5)))
 
     page = await hub.instances.list(Filter(page_size=2))
 
@@ -478,7 +496,7 @@ async def test_a_list_of_some_statuses_shows_only_these(
     hub: TaskHub, statuses: set[Status], expected: list[str]
 ) -> None:
     """Any of the statuses will do."""
-    await add(hub, "waits")
+    await begin(hub, "waits")
     await finish(hub, "done")
 
     assert expected == await listed(hub, Filter(statuses=frozenset(statuses)))
@@ -493,7 +511,7 @@ async def test_a_list_of_a_prefix_shows_only_ids_that_begin_so(
 ) -> None:
     """With quotes too."""
     for instance_id in ("a'1", "a'2", "ab", "b"):
-        await add(hub, instance_id)
+        await begin(hub, instance_id)
 
     assert expected == await listed(hub, Filter(prefix=prefix))
 
@@ -504,7 +522,7 @@ async def test_a_list_of_a_prefix_shows_only_ids_that_begin_so(
 async def test_a_prefix_may_end_in_any_character(hub: TaskHub, last: str) -> None:
     """Also in the last one of a range, and in one that a key has escaped."""
     for instance_id in ("a", f"a{last}", f"a{last}\U00010000", f"a{last}\ufffd", "b"):
-        await add(hub, instance_id)
+        await begin(hub, instance_id)
 
     found = await listed(hub, Filter(prefix=f"a{last}"))
 
@@ -513,10 +531,10 @@ async def test_a_prefix_may_end_in_any_character(hub: TaskHub, last: str) -> Non
 
 async def test_a_list_of_a_time_shows_what_was_created_then(hub: TaskHub) -> None:
     """Both ends belong to it."""
-    await add(hub, "before")
-    start = await add(hub, "in1")
-    end = await add(hub, "in2")
-    await add(hub, "after")
+    await begin(hub, "before")
+    start = await begin(hub, "in1")
+    end = await begin(hub, "in2")
+    await begin(hub, "after")
 
     wanted = Filter(created_from=start.timestamp, created_to=end.timestamp)
 
@@ -536,7 +554,7 @@ async def test_a_row_shows_every_column(hub: TaskHub) -> None:
         change=replace(change.change, custom_status='{"a":1}', completed_at=end_at),
     )
 
-    await hub.commit(change)
+    await write(hub, change)
     row = await hub.instances.read("abc")
 
     assert row and change.change

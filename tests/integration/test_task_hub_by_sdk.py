@@ -20,12 +20,16 @@ from tests.integration.conftest import (
     EXECUTION,
     PARTITIONS,
     Judge,
+    add,
     checkpoint,
     completed,
     event,
     message,
+    put,
     raised,
+    receive,
     started,
+    write,
 )
 
 LARGE = "ß" * (LARGEST_VALUE_CHARS + 1)
@@ -65,14 +69,14 @@ def decoded(text: str) -> Any:
     return json.loads(base64.b64decode(text, validate=True))
 
 
-async def receive(hub: TaskHub) -> list[Received]:
-    found = [await hub.receive(queue, 32) for queue in hub.control_queues]
+async def receive_all(hub: TaskHub) -> list[Received]:
+    found = [await receive(hub, queue, 32) for queue in hub.queues.control]
     return [item for items in found for item in items]
 
 
 def control_queue(hub: TaskHub) -> str:
     """The queue of the instance ``abc``."""
-    return hub.control_queues[3]
+    return hub.queues.control[3]
 
 
 # What the hub writes
@@ -82,7 +86,7 @@ async def test_a_message_is_base64_of_the_envelope(hub: TaskHub, judge: Judge) -
     """Its properties stand in the order in which the extension writes them."""
     start = started("abc", Input='"日本"')
 
-    await hub.send(message(start, "abc", execution_id=EXECUTION))
+    await put(hub, message(start, "abc", execution_id=EXECUTION))
     (text,) = judge.visible(control_queue(hub))
 
     instance = {"$type": "DurableTask.Core.OrchestrationInstance", **TARGET}
@@ -129,9 +133,9 @@ async def test_a_large_message_is_a_wrapper_and_a_gzipped_blob(
     hub: TaskHub, judge: Judge
 ) -> None:
     """The blob holds the whole envelope."""
-    put = raised("abc", "x" * LARGEST_MESSAGE_BYTES)
+    sent = raised("abc", "x" * LARGEST_MESSAGE_BYTES)
 
-    await hub.send(put)
+    await put(hub, sent)
     (text,) = judge.visible(control_queue(hub))
     (name,) = judge.blob_names()
 
@@ -147,12 +151,12 @@ async def test_a_large_message_is_a_wrapper_and_a_gzipped_blob(
     } == decoded(text)
     number = envelope["ActivityId"].replace("-", "")
     assert f"abc/message-{number}-EventRaised.json.gz" == name
-    assert put.event["Input"] == envelope["TaskMessage"]["Event"]["Input"]
+    assert sent.event["Input"] == envelope["TaskMessage"]["Event"]["Input"]
 
 
 async def test_messages_never_expire(hub: TaskHub, judge: Judge) -> None:
     """A host may be away for more than the week that is usual."""
-    await hub.send(raised("abc"))
+    await put(hub, raised("abc"))
 
     client = judge.queues.get_queue_client(control_queue(hub))
     (peeked,) = client.peek_messages(1)
@@ -166,7 +170,7 @@ async def test_a_start_writes_the_columns_of_a_pending_row(
     """Their types are those that the extension asks for."""
     start = started("abc", Input="1", ScheduledStartTime=MOMENT)
 
-    await hub.add(message(start, "abc", execution_id=EXECUTION), over=None)
+    await add(hub, message(start, "abc", execution_id=EXECUTION))
     (row,) = judge.rows("Instances")
 
     assert ("abc", "") == (row["PartitionKey"], row["RowKey"])
@@ -196,7 +200,7 @@ async def test_a_history_row_has_durables_columns(hub: TaskHub, judge: Judge) ->
     """A null is a column that is not there; nested objects are JSON texts."""
     start = started("abc", Input="1")
 
-    await hub.commit(checkpoint("abc", start))
+    await write(hub, checkpoint("abc", start))
     row, sentinel = judge.rows("History")
 
     assert ("abc", "0" * 16) == (row["PartitionKey"], row["RowKey"])
@@ -223,7 +227,7 @@ async def test_times_in_rows_have_seven_digits(hub: TaskHub, judge: Judge) -> No
         type=EventType.TimerCreated, timestamp=MOMENT, fields={"FireAt": MOMENT}
     )
 
-    await hub.commit(checkpoint("abc", timer))
+    await write(hub, checkpoint("abc", timer))
     row = judge.rows("History")[0]
 
     assert [MOMENT] * 2 == [ticks(row, "_Timestamp"), ticks(row, "FireAt")]
@@ -233,7 +237,7 @@ async def test_the_sentinel_names_the_execution(hub: TaskHub, judge: Judge) -> N
     """It is the last row of its partition and says that the checkpoint is whole."""
     events = [event(EventType.OrchestratorStarted) for _ in range(120)]
 
-    await hub.commit(checkpoint("abc", *events))
+    await write(hub, checkpoint("abc", *events))
     *rows, sentinel = judge.rows("History")
 
     assert [f"{number:016X}" for number in range(120)] == [r["RowKey"] for r in rows]
@@ -241,6 +245,7 @@ async def test_the_sentinel_names_the_execution(hub: TaskHub, judge: Judge) -> N
         "ExecutionId": "Edm.String",
         "IsCheckpointComplete": "Edm.Boolean",
         "CheckpointCompletedTimestamp": "Edm.DateTime",
+        "LocalhostNotes": "Edm.String",
     } == types(sentinel)
     assert (EXECUTION, True) == (
         sentinel["ExecutionId"],
@@ -253,9 +258,10 @@ async def test_a_checkpoint_merges_the_columns_of_an_end(
 ) -> None:
     """What a start wrote stays: its input, generation and hub."""
     start = started("abc", Input="1")
-    await hub.add(message(start, "abc", execution_id=EXECUTION), over=None)
+    await add(hub, message(start, "abc", execution_id=EXECUTION))
 
-    await hub.commit(
+    await write(
+        hub,
         checkpoint(
             "abc",
             start,
@@ -264,7 +270,7 @@ async def test_a_checkpoint_merges_the_columns_of_an_end(
             status=Status.COMPLETED,
             output="[2]",
             completed_at=MOMENT,
-        )
+        ),
     )
     (row,) = judge.rows("Instances")
 
@@ -285,7 +291,7 @@ async def test_a_large_result_is_a_blob_that_history_and_row_name(
     hub: TaskHub, judge: Judge
 ) -> None:
     """The history by its name, the row by its address."""
-    await hub.commit(checkpoint("a/b", completed(LARGE), output=LARGE))
+    await write(hub, checkpoint("a/b", completed(LARGE), output=LARGE))
     (name,) = judge.blob_names()
     row, _ = judge.rows("History")
     (instance,) = judge.rows("Instances")
@@ -304,7 +310,7 @@ async def test_a_large_input_of_a_start_is_the_address_of_its_message(
     """Readers know it by the end of its name."""
     start = started("abc", Input="x" * 50_000)
 
-    await hub.add(message(start, "abc", execution_id=EXECUTION), over=None)
+    await add(hub, message(start, "abc", execution_id=EXECUTION))
     (name,) = judge.blob_names()
     (row,) = judge.rows("Instances")
 
@@ -319,7 +325,7 @@ async def test_the_partitions_table_has_a_row_for_each_queue(
     """Its PartitionKey is empty, and nobody owns it yet."""
     rows = judge.rows("Partitions")
 
-    assert [("", queue) for queue in hub.control_queues] == [
+    assert [("", queue) for queue in hub.queues.control] == [
         (row["PartitionKey"], row["RowKey"]) for row in rows
     ]
     assert [{"IsDraining": "Edm.Boolean"}] * PARTITIONS == [types(row) for row in rows]
@@ -331,9 +337,10 @@ async def test_an_owned_partition_says_by_whom_and_until_when(
     """For 30 s from its last renewal."""
     partitions = hub.partitions(
         worker_id="machine-localhost-7071",
-        listen=lambda queue: None,
-        unlisten=lambda queue: None,
+        listen=lambda queue, was_killed: None,
+        unlisten=lambda queue, is_lost: None,
         drained=lambda queue: True,
+        others=lambda are_there: None,
     )
 
     await partitions.step()
@@ -413,7 +420,7 @@ async def test_a_message_is_read_in_either_encoding(
     packed = base64.b64encode(text.encode()).decode()
 
     judge.put(control_queue(hub), packed if is_base64 else text)
-    (item,) = await receive(hub)
+    (item,) = await receive_all(hub)
 
     assert item.message and '"日本"' == item.message.event["Input"]
     assert ("abc", None) == (item.message.instance_id, item.message.execution_id)
@@ -427,7 +434,7 @@ async def test_a_message_may_hold_what_we_do_not_know(
     event_ = {**RAISED, "Tags": {"$type": "x", "a": "b"}, "New": [1]}
 
     judge.put(control_queue(hub), json.dumps(envelope_of(event_, New={"a": 1})))
-    (item,) = await receive(hub)
+    (item,) = await receive_all(hub)
 
     assert item.message and "Go" == item.message.event["Name"]
 
@@ -444,7 +451,7 @@ async def test_a_wrapper_is_read_from_its_blob(
     packed = base64.b64encode(text.encode()).decode()
 
     judge.put(control_queue(hub), packed if is_base64 else text)
-    (item,) = await receive(hub)
+    (item,) = await receive_all(hub)
 
     assert item.message and '"日本"' == item.message.event["Input"]
 
@@ -566,8 +573,9 @@ async def test_a_history_that_another_wrote_is_written_on(
     write_history(judge, START_ROW)
     stored = await hub.histories.load("abc")
 
-    await hub.commit(
-        checkpoint("abc", completed("1"), first_row=1, etag=stored.etag, output="1")
+    await write(
+        hub,
+        checkpoint("abc", completed("1"), first_row=1, etag=stored.etag, output="1"),
     )
 
     assert ["ExecutionStarted", "ExecutionCompleted", None] == [
@@ -622,11 +630,12 @@ async def test_a_free_partition_of_the_extension_is_taken(
     owned: list[str] = []
     partitions = hub.partitions(
         worker_id="me",
-        listen=owned.append,
-        unlisten=owned.remove,
+        listen=lambda queue, was_killed: owned.append(queue),
+        unlisten=lambda queue, is_lost: owned.remove(queue),
         drained=lambda queue: True,
+        others=lambda are_there: None,
     )
 
     await partitions.step()
 
-    assert list(hub.control_queues) == owned
+    assert list(hub.queues.control) == owned
