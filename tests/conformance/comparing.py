@@ -21,7 +21,8 @@ HOST = re.compile(
 _KINDS: Sequence[tuple[re.Pattern[str], str]] = (
     (re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"), "<guid>"),
     (re.compile(r"\b[0-9a-f]{32}\b"), "<hex>"),
-    (re.compile(r"\b(?=[0-9a-f]*[a-f])(?=[0-9a-f]*\d)[0-9a-f]{16}\b"), "<span>"),
+    # A RowKey has as many digits, but begins with zeros.
+    (re.compile(r"\b(?!0{8})[0-9a-f]{16}\b"), "<span>"),
     (re.compile(r"/message-<hex>-"), "/message-<id>-"),
     (re.compile(r"-[0-9A-F]{8}-(?=\w+\.json\.gz)"), "-<id>-"),
     (re.compile(r"\b0001-01-01T00:00:00Z?"), "<no time>"),

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localhost.taskhub.instances import Filter, _filter_text
+from localhost.taskhub.instances import _filter_text
+from localhost.taskhub.port import Filter
 from localhost.taskhub.rows import key_of
 
 # The last of a range each, as UTF-16 or the escapes of a key order characters.
