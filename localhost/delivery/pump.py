@@ -30,6 +30,7 @@ WAIT_PAUSE_S = 2  # of what waits for another message and leaves its place to ot
 LONGEST_WAIT_S = 60.0  # in memory, for a message that another one must come before
 LONGEST_EARLY_S = 10.0  # before a message is due; else it goes back until then
 WAITING_PASS_S = 1.0
+MOST_HELD_BACK = 5_000  # beyond it, order gives way to memory
 
 # Works on the items of one key, oldest first; returns those that must wait for another
 # item of the key. Completes the rest itself, in its own order.
@@ -78,7 +79,7 @@ class Pump(Generic[Item]):
         self.slots = Slots(
             at_once=at_once,
             buffer=buffer,
-            held=lambda: len(self._items),
+            held=self._count,
             is_held_up=is_held_up,
         )
         self._poller = Poller(
@@ -220,8 +221,14 @@ class Pump(Generic[Item]):
         queue = self._queue_of(item)
         if self._sent_at(item) is not None and not self.has_settled(queue):
             self._held_back.setdefault(queue, []).append(item)
+            self.slots.look()
         else:
             self._lanes.add(self._key(item), item)
+
+    def _count(self) -> int:
+        """How many items take a place; those that are held back are in order anyhow."""
+        held_back = sum(map(len, self._held_back.values()))
+        return len(self._items) - min(held_back, MOST_HELD_BACK)
 
     def _let_go_on(self, poll: Poll) -> None:
         """Begin on what was held back while its queue had not settled."""

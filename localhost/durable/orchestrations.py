@@ -355,15 +355,14 @@ class Orchestrations:
         pending = history.pending
         custom_status = history.custom_status
         unmade = _unmade(pending)
-        has_notes = history.has_notes
-        if not history.seen.is_finished and (
-            unmade or not history.is_whole or not has_notes
-        ):
+        is_over = history.seen.is_finished
+        if unmade or not (is_over or (history.is_whole and history.has_notes)):
             new, sender = self._calls.begin(history, ())
             turn = await self._calls.decide(history, new, sender, unmade)
-            custom_status = turn.custom_status
+            if not history.has_notes:
+                custom_status = turn.custom_status
             _make(pending, turn.again)
-            if turn.is_news and not history.is_whole:
+            if turn.is_news and not history.is_whole and not is_over:
                 await self._commit(history, turn, _pending_of(turn), ())
                 _tell(history, turn)
         _make(pending, self._made_answer(history))

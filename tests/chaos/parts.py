@@ -47,6 +47,11 @@ def entities(work: Work) -> None:
     work.signal()
 
 
+def last_signal(work: Work) -> None:
+    """Tell an entity something in the turn that ends the instance."""
+    work.add_digits("adds-last", count=1)
+
+
 def eternal(work: Work) -> None:
     work.start("eternal", "Eternal", output=3)
 
