@@ -33,6 +33,8 @@ SENT_AT_ONCE = 16  # of one turn, so that each is put when it may begin
 DELETED_AT_ONCE = 20  # thousands of them are in no hurry
 DELETE_PAUSE_S = 0.001  # what the next turn asks for goes first
 
+_FIRST = '"Predecessor":"0001-01-01T00:00:00"'  # of a request that follows none
+
 # Called when a message has been put, before it may begin.
 Then = Callable[[Received], Awaitable[None]]
 
@@ -299,14 +301,19 @@ class Sender:
 
 
 def sent_at(message: TaskMessage) -> int | None:
-    """Return when a client told a running instance something, in ticks; else None.
+    """Return when a message was sent whose order nothing else tells, in ticks.
 
-    What a client tells later is never worked on earlier. Where a message is not read,
-    there is no time either.
+    What a client tells a running instance later is never worked on earlier; nor is the
+    first request of an execution to an entity, which may follow one of the execution
+    before. Requests after that name the one that they follow. None for the rest.
     """
-    if message.sender[0] or message.event.type is EventType.ExecutionStarted:
+    event = message.event
+    if event.type is EventType.ExecutionStarted:
         return None
-    return to_ticks(message.event.timestamp)
+    is_first = message.instance_id.startswith("@") and _FIRST in (event["Input"] or "")
+    if message.sender[0] and not is_first:
+        return None
+    return to_ticks(event.timestamp)
 
 
 async def side_by_side(

@@ -1,4 +1,5 @@
-"""``python -m tests.chaos``: a random campaign, or walks through every crash point.
+"""``python -m tests.chaos``: a random campaign, walks through every crash point, or
+random programs.
 
 The exit code is 1 if anything was wrong.
 """
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from tests.chaos import every_point, undone
 from tests.chaos.campaign import run
+from tests.chaos.programs import command
 from tests.chaos.report import lines
 
 _KILLS, _SEED = 200, 1
@@ -26,8 +28,7 @@ def main() -> int:
     # Whoever ends us ends what we have started: SIGTERM goes the way of Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
-    play = _way(options)
-    fault_count = play(folder, options)
+    fault_count = _play_of(options)(folder, options)
     if fault_count:
         _say(f"The hosts' logs are in {folder}.")
         return 1
@@ -35,10 +36,18 @@ def main() -> int:
     return 0
 
 
-def _way(options: argparse.Namespace) -> Callable[[Path, argparse.Namespace], int]:
+def _play_of(
+    options: argparse.Namespace,
+) -> Callable[[Path, argparse.Namespace], int]:
+    if command.is_meant(options):
+        return _programs
     if options.undone:
         return _walk_undone
     return _walk if options.every_point else _campaign
+
+
+def _programs(folder: Path, options: argparse.Namespace) -> int:
+    return command.play(folder, options, _say)
 
 
 def _walk_undone(folder: Path, options: argparse.Namespace) -> int:
@@ -81,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--step", type=int, default=1, help="leave out passes between these [1]"
     )
+    command.add_options(parser)
     return parser
 
 
