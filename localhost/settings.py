@@ -41,6 +41,7 @@ T = TypeVar("T")
 HOST_FILE = "host.json"
 HOSTNAME = "WEBSITE_HOSTNAME"
 ALLOWED_HOSTS = "LOCALHOST_ALLOWED_HOSTS"
+HISTORY_MB = "LOCALHOST_HISTORY_MB"
 _RUNTIME = "FUNCTIONS_WORKER_RUNTIME"
 _NO_LIMIT = -1.0
 _DURABLE = "extensions.durableTask"
@@ -93,6 +94,7 @@ class DurableSettings:
 class Settings:
     """All that this host was told, checked; nobody below reads a file or environment.
 
+    ``history_bytes`` bounds what stays in memory of histories, and of entities.
     ``functions`` holds the lower-case names of host.json's allow-list, ``None`` all.
     ``environ`` is what the process environment must hold in addition, ``notes`` what
     is to be said about local.settings.json.
@@ -145,6 +147,7 @@ def read_settings(
         durable=durable,
         storage=connection(merged, durable.connection_name),
         allowed_hosts=_allowed_hosts(settings.get(ALLOWED_HOSTS.lower(), "")),
+        history_bytes=_history_bytes(settings.get(HISTORY_MB.lower(), "")),
         homepage=settings.get("azurewebjobsdisablehomepage", "").lower() != "true",
         environ=added,
         notes=local.notes + skipped,
@@ -196,6 +199,17 @@ def _own_variables(app: Path, address: str, port: int) -> dict[str, str]:
         "AzureWebJobsScriptRoot": str(app),
         "AZURE_FUNCTIONS_ENVIRONMENT": "Development",
     }
+
+
+def _history_bytes(megabytes: str) -> int:
+    """How much of histories, and of entities, stays in memory."""
+    if not megabytes.strip():
+        return Settings.history_bytes
+    if not megabytes.strip().isdecimal():
+        Leaf(place=f"Setting {HISTORY_MB}", name=HISTORY_MB, value=megabytes).wrong(
+            "a whole number of megabytes, such as 64; 0 keeps nothing in memory"
+        )
+    return int(megabytes) * 1024 * 1024
 
 
 def _allowed_hosts(listed: str) -> tuple[str, ...]:

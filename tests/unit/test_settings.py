@@ -206,6 +206,19 @@ def test_an_allow_list_that_is_no_list_is_told(read: Read) -> None:
 NAME = "LOCALHOST_ALLOWED_HOSTS"
 
 
+def test_memory_for_histories_can_be_set(read: Read) -> None:
+    """In megabytes; 64 of them if nothing is said."""
+    assert 64 * 1024 * 1024 == read().history_bytes
+    assert 1024 * 1024 == read(environ={"LOCALHOST_HISTORY_MB": "1"}).history_bytes
+
+
+@pytest.mark.parametrize("value", ["many", "-1", "1.5"])
+def test_memory_for_histories_is_a_whole_number(read: Read, value: str) -> None:
+    """Else it is said where, what was found and what is expected."""
+    with pytest.raises(CannotStartError, match=r"LOCALHOST_HISTORY_MB.*expected"):
+        read(environ={"LOCALHOST_HISTORY_MB": value})
+
+
 def test_local_settings_may_be_missing(tmp_path: Path) -> None:
     """In Azure there are none."""
     (tmp_path / "host.json").write_text('{"version": "2.0"}')

@@ -40,6 +40,7 @@ _START_LIMIT_S = 90.0  # on a machine that is busy on purpose
 _STOP_LIMIT_S = 40.0
 _ANSWER_LIMIT_S = 6.0
 _LAST_CRASH_POINT = 400
+_WATCH_S = 0.3
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -275,12 +276,16 @@ def _freeze_s(chance: random.Random) -> float:
 
 
 class Weather:
-    """Faults of some kinds, one after the other, until it is over."""
+    """Faults of some kinds, one after the other, until it is calm.
+
+    A host may still end at a crash point then: another takes its place.
+    """
 
     def __init__(self, fleet: Fleet, kinds: tuple[Fault, ...], seed: str) -> None:
         self._fleet = fleet
         self._kinds = kinds
         self._chance = random.Random(seed)
+        self._is_calm = threading.Event()
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._blow, name="weather")
 
@@ -291,16 +296,23 @@ class Weather:
     def __exit__(self, *error: object) -> None:
         self.end()
 
+    def calm(self) -> None:
+        """No more faults from now on."""
+        self._is_calm.set()
+
     def end(self) -> None:
         """No more faults; the hosts are up."""
+        self._is_calm.set()
         self._is_over.set()
         self._thread.join()
 
     def _blow(self) -> None:
-        while not self._is_over.wait(self._chance.uniform(0.3, 3.0)):
+        while not self._is_calm.wait(self._chance.uniform(0.3, 3.0)):
             self._fleet.watch()
             if self._kinds:
                 self._fleet.play(self._chance.choice(self._kinds), self._chance)
+        while not self._is_over.wait(_WATCH_S):
+            self._fleet.watch()
         self._fleet.watch()
 
 

@@ -103,10 +103,12 @@ def _play(
 ) -> list[Verdict]:
     with ThreadPoolExecutor(plan.at_once) as pool:
         playing = [pool.submit(driver.play) for driver in batch]
-        if kinds:
-            with Weather(fleet, kinds, seed):
-                wait(playing, timeout=plan.storm_s)
-        return [*_bad(playing)]
+        if not kinds:
+            return [*_bad(playing)]
+        with Weather(fleet, kinds, seed) as weather:
+            wait(playing, timeout=plan.storm_s)
+            weather.calm()
+            return [*_bad(playing)]
 
 
 def _bad(playing: Sequence[Future[Verdict]]) -> Iterator[Verdict]:
