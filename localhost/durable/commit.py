@@ -116,7 +116,11 @@ class Commits:
                 each.is_sent = True
                 crash_point("between two outbox messages")
 
-        await side_by_side([partial(send, each) for each in messages])
+        async def send_in_order(each_of: Sequence[PendingMessage]) -> None:
+            for each in each_of:
+                await send(each)
+
+        await side_by_side([partial(send_in_order, each) for each in _parted(messages)])
         crash_point("after outbox")
 
     def _has_anchor(self, instance_id: str, received: Sequence[Control]) -> bool:
@@ -299,6 +303,20 @@ class Commits:
         """Wait for the rows that are to be written still."""
         while self._tasks:
             await asyncio.wait(list(self._tasks.values()))
+
+
+def _parted(messages: Sequence[PendingMessage]) -> list[list[PendingMessage]]:
+    """Part messages into those that may be sent side by side.
+
+    What goes to one instance is sent in order; activities have none.
+    """
+    parts: dict[object, list[PendingMessage]] = {}
+    for each in messages:
+        message = each.message
+        is_ordered = message and message.event.type is not EventType.TaskScheduled
+        key = message.instance_id if message and is_ordered else each
+        parts.setdefault(key, []).append(each)
+    return list(parts.values())
 
 
 def _merged(
