@@ -13,7 +13,7 @@ from localhost.errors import HostError
 from localhost.history import FIELDS, EventType, HistoryEvent, Status
 from localhost.records import Instance
 from localhost.taskhub.port import InstanceChange
-from localhost.text import ascii_dumps, dumps, loads
+from localhost.text import dumps, loads
 from localhost.timestamps import padded, trimmed
 
 Row = dict[str, Any]
@@ -79,8 +79,15 @@ def row_key(ordinal: int) -> str:
 
 
 def bytes_of(row: Row) -> int:
-    """Return the size of a row in a request, where all of non-ASCII is escaped."""
-    return len(ascii_dumps(row))
+    """Return how large the texts of a row are in a request, at most.
+
+    What is not ASCII is escaped there: six bytes for each unit of UTF-16.
+    """
+    texts = (value for value in row.values() if isinstance(value, str))
+    return sum(
+        len(text) if text.isascii() else 3 * len(text.encode("utf-16-le", "replace"))
+        for text in texts
+    )
 
 
 def place_of(row_key: str) -> int:
