@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 
 from localhost.errors import HostError, StorageError, UnavailableError
+from localhost.taskhub.port import UnreadableHistoryError
 
 MOST_TRIES = 5
 # The same request would be refused again.
@@ -31,6 +32,8 @@ class Faults:
         if isinstance(exc, StorageError) and exc.status in _PASSING:
             return False
         self._tries[instance_id] += 1
+        if isinstance(exc, UnreadableHistoryError):
+            return True
         if isinstance(exc, StorageError) and exc.status in _REFUSED:
             return True
         return self._tries[instance_id] >= MOST_TRIES

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from localhost.delivery.messages import Answer, Control
 from localhost.delivery.poison import put_off, refuse
@@ -382,7 +383,9 @@ class Orchestrations:
         row = await self._hub.instances.peek(history.instance_id)
         if row is not None and not _is_behind(row, history, custom_status):
             return
-        started = without_large_input(start_of((), history))
+        started = start_of((), history)
+        if row is not None:
+            started = without_large_input(started)
         change = change_of(
             history.events,
             started=started,
@@ -428,11 +431,14 @@ class Orchestrations:
             return inbox.waiting
         except HostError as again:
             log.error("%s: its history cannot be ended: %s", instance_id, again)
-        await self._end_row(instance_id, error)
+        await self._end_row(instance_id, items, error)
         self._sender.complete(items)
         return ()
 
-    async def _end_row(self, instance_id: str, error: str) -> None:
+    async def _end_row(
+        self, instance_id: str, items: Sequence[Control], error: str
+    ) -> None:
+        """Let the row of an instance say that it has ended, whatever its history is."""
         row = await self._hub.instances.peek(instance_id)
         if row is None or row.status.is_terminal:
             return
@@ -445,6 +451,11 @@ class Orchestrations:
             output=error,
             completed_at=now,
         )
+        for item in items:
+            event = item.message.event if item.message else None
+            if event is not None and event.type is EventType.ExecutionTerminated:
+                reason = event["Input"]
+                change = replace(change, status=Status.TERMINATED, output=reason)
         await self._hub.instances.change(instance_id, change)
 
 

@@ -145,11 +145,7 @@ class Histories:
         for place, event in enumerate(checkpoint.events, checkpoint.first_row):
             row = rows.row_of_event(event, checkpoint.execution_id)
             for name in rows.LARGE_FIELDS & row.keys():
-                value = row[name]
-                if (
-                    isinstance(value, str)
-                    and len(value) > rows.LARGEST_VALUE_CHARS // 2
-                ):
+                if rows.is_too_large(row[name]):
                     url = await self._move_to_blob(
                         checkpoint.instance_id, place, row, name
                     )
@@ -172,11 +168,9 @@ class Histories:
 
     async def _move_to_blob(
         self, instance_id: str, place: int, row: Row, name: str
-    ) -> str | None:
+    ) -> str:
         """Move a value that is too large into a blob; return the blob's address."""
         value = row[name]
-        if len(value.encode("utf-16-le")) <= 2 * rows.LARGEST_VALUE_CHARS:
-            return None
         blob = (
             f"{rows.key_of(instance_id)}/history-{rows.row_key(place)}-"
             f"{row['EventType']}-{secrets.token_hex(4).upper()}-{name}.json.gz"
@@ -244,10 +238,10 @@ class Histories:
 
 
 def _with_url(
-    change: InstanceChange | None, event: HistoryEvent, name: str, url: str | None
+    change: InstanceChange | None, event: HistoryEvent, name: str, url: str
 ) -> InstanceChange | None:
     """Let a row's large Input or Output be the address of its history blob."""
-    if url is None or change is None:
+    if change is None:
         return change
     if event.type is EventType.ExecutionStarted and name == "Input":
         if change.started is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from dataclasses import replace
 
 from localhost.errors import ConflictError, NotFoundError, PreconditionError
@@ -87,10 +88,14 @@ class Instances:
     ) -> bool:
         """Merge columns into an instance's row, which is made when missing.
 
-        With ``over``, only a row that is still as it was read; else False.
+        With ``over``, only a row that is still as it was read; else False. Values that
+        are too large and have no blob yet get one.
         """
         row = rows.row_of_change(change)
         key = rows.key_of(instance_id)
+        for name in rows.LARGE_COLUMNS & row.keys():
+            if rows.is_too_large(row[name]):
+                row[name] = await self._address_of(key, name, row[name])
         if_match = None if over is None else over.etag
         try:
             await self._table.put(key, "", row, if_match=if_match, merge=True)
@@ -104,6 +109,12 @@ class Instances:
             raise
         self._recent.merge(key, row)
         return True
+
+    async def _address_of(self, key: str, name: str, text: str) -> str:
+        """Move a value into a blob; return its address."""
+        blob = f"{key}/row-{secrets.token_hex(4).upper()}-{name}.json.gz"
+        await self._blobs.write(blob, text)
+        return self._blobs.url(blob)
 
     async def set_pending(self, rewound: Instance, now: str) -> None:
         """Let the row of a rewound instance say that it is to run again.

@@ -22,6 +22,10 @@ class LostHistoryError(HostError):
     """Another host wrote this instance's history first: this turn does not count."""
 
 
+class UnreadableHistoryError(HostError):
+    """A row of the History table is not one that Durable writes; the text says why."""
+
+
 # Messages
 
 

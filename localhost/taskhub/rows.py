@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from localhost.errors import HostError
 from localhost.history import FIELDS, EventType, HistoryEvent, Status
 from localhost.records import Instance
-from localhost.taskhub.port import InstanceChange
+from localhost.taskhub.port import InstanceChange, UnreadableHistoryError
 from localhost.text import dumps, loads
 from localhost.timestamps import padded, trimmed
 
@@ -25,6 +24,8 @@ LARGEST_VALUE_CHARS = 30_720  # 60 KiB as the table service counts: two bytes ea
 LARGE_FIELDS = frozenset(
     {"Name", "Input", "Result", "Reason", "Details", "Correlation", "FailureDetails"}
 )
+# Those of an instance's row that may be the address of a blob.
+LARGE_COLUMNS = frozenset({"Input", "Output"})
 _JSON_FIELDS = frozenset(
     {
         "OrchestrationInstance",
@@ -45,10 +46,6 @@ _ESCAPES = {
 }
 _QUOTE = "^" + chr(ord("'") + 0xC0)
 _ESCAPED = {escape[1]: chr(number) for number, escape in _ESCAPES.items()}
-
-
-class UnreadableHistoryError(HostError):
-    """A row of the History table is not one that Durable writes; the text says why."""
 
 
 def key_of(instance_id: str) -> str:
@@ -87,6 +84,15 @@ def bytes_of(row: Row) -> int:
     return sum(
         len(text) if text.isascii() else 3 * len(text.encode("utf-16-le", "replace"))
         for text in texts
+    )
+
+
+def is_too_large(value: object) -> bool:
+    """Whether a value has no room in a column."""
+    return (
+        isinstance(value, str)
+        and len(value) > LARGEST_VALUE_CHARS // 2
+        and len(value.encode("utf-16-le")) > 2 * LARGEST_VALUE_CHARS
     )
 
 

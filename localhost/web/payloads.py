@@ -69,8 +69,11 @@ def links(origin: str, instance_id: str, query: str) -> dict[str, str]:
 
 
 def start_payload(origin: str, instance_id: str, query: str) -> dict[str, str]:
-    """Return the body of a 202 to a start: id and links, but none to rewind."""
-    all_links = links(origin, encoded(instance_id), query)
+    """Return the body of a 202 to a start: id and links, but none to rewind.
+
+    A space of the id is ``%20``: in a path, ``+`` is no space.
+    """
+    all_links = links(origin, encoded(instance_id).replace("+", "%20"), query)
     del all_links["rewindPostUri"]
     return {"id": instance_id, **all_links}
 

@@ -77,7 +77,9 @@ def custom_statuses(work: Work) -> None:
 def large(work: Work) -> None:
     """Have inputs, results and outputs that neither message nor row can hold."""
     text = "y" * 60_000
+    nap = {"s": 1.0, "v": text}  # so long that its activity gets a message
     work.start("large-input", "Echo", text, output=text)
+    work.start("large-nap", "Naps", [nap], output=[text])
     work.start("large-task", "PassesLarge", output=60_000)
     work.start("large-result", "LargePayload", 100_000, output=100_000)
     work.start("large-output", "LargeOutput", 100_000, output="x" * 100_000)

@@ -125,7 +125,7 @@ SCENARIOS = [
     *at("during an entity batch", (1, entities), (3, entities)),
     *at("after an activity", (7, fan_out)),
     *at("after the answer of an activity", (1, stopped)),
-    *at("after a message blob", (1, large), (2, large)),
+    *at("after a message blob", (1, large), (2, large), (3, large)),
     *at("after a history blob", (3, large)),
     *at("after a claim of partitions", (1, chain), (2, timers)),
     *at(IN_AN_ACTIVITY, (1, exits)),

@@ -68,7 +68,8 @@ class Hosted:
     def ask(self, method: str, path: str) -> Answer:
         """Send a request of the management API."""
         url = f"{self.host.url}/runtime/webhooks/durabletask/{path}"
-        return ask(f"{url}?code={self.host.code}", method=method)
+        mark = "&" if "?" in path else "?"
+        return ask(f"{url}{mark}code={self.host.code}", method=method)
 
     def start(self, name: str, instance_id: str) -> None:
         """Start an instance under an id."""

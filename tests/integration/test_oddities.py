@@ -435,6 +435,44 @@ def test_a_history_without_its_start_is_of_no_instance(
     assert [] == judge.rows("History", instance_id)
 
 
+def write_unreadable(hosted: Hosted, judge: Judge, instance_id: str) -> None:
+    """Write an instance that waits, with a row in its history that none can read."""
+    judge.write("Instances", row_of(instance_id, EXECUTION, "Running"))
+    for row in history_of_waiting(instance_id, EXECUTION):
+        is_odd = row.get("EventType") == "TaskCompleted"
+        judge.write("History", row | {"EventType": "Odd"} if is_odd else row)
+
+
+def test_a_history_that_cannot_be_read_fails_its_instance(
+    hosted: Hosted, judge: Judge
+) -> None:
+    """At the first message, with a sentence that names the row."""
+    write_unreadable(hosted, judge, "unreadable")
+    judge.put(hosted.queue_of("unreadable"), go("unreadable"))
+
+    status = hosted.end_of("unreadable")
+
+    assert "Failed" == status["runtimeStatus"]
+    assert "row unreadable/0000000000000005 of the history" in status["output"]
+    wait_for_count(judge, hosted.queue_of("unreadable"))
+    assert hosted.runs_a_neighbour_of("unreadable")
+
+
+def test_what_cannot_be_read_can_be_terminated_and_purged(
+    hosted: Hosted, judge: Judge
+) -> None:
+    """Nothing of it is left."""
+    write_unreadable(hosted, judge, "unreadable-too")
+    path = "instances/unreadable-too"
+
+    assert 202 == hosted.ask("POST", f"{path}/terminate?reason=enough").status
+    status = hosted.end_of("unreadable-too")
+    assert ("Terminated", "enough") == (status["runtimeStatus"], status["output"])
+    assert 200 == hosted.ask("DELETE", path).status
+    assert hosted.status("unreadable-too") is None
+    assert [] == judge.rows("History", "unreadable-too")
+
+
 # What lies long
 
 

@@ -220,6 +220,26 @@ async def test_what_a_purge_left_when_it_was_cut_short_can_be_shown_and_purged(
     assert {"instancesDeleted": 1} == purged.json()
 
 
+async def test_a_large_reason_to_suspend_is_shown_and_purged(
+    watched: Hosted, judge: Judge
+) -> None:
+    """It stands in the output of the row, which has no room for it."""
+    reason = "r" * 60_000
+    path = f"instances/waits/suspend?reason={reason}"
+
+    answer = await asyncio.to_thread(call, watched, "POST", path)
+    assert 202 == answer.status
+
+    await eventually(
+        lambda: judge.rows("Instances", "waits")[0]["RuntimeStatus"] == "Suspended"
+    )
+    status = await asyncio.to_thread(watched.status, "waits")
+    assert reason == status["output"]
+    purged = await asyncio.to_thread(call, watched, "DELETE", "instances/waits")
+    assert {"instancesDeleted": 1} == purged.json()
+    assert [] == judge.blob_names()
+
+
 async def test_more_blobs_than_a_list_shows_at_once_are_deleted(
     storage: HubStorage, judge: Judge
 ) -> None:

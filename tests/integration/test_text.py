@@ -32,7 +32,15 @@ pytestmark = pytest.mark.timeout(60)
 ODD = (
     *("\x00", "\x85", "\u2028", "\u2029", "\ufffe", "\U0010ffff", "\r\n", "]]>"),
     *("'", '"', "\\", "\ud800", "\udc00", "\udce9", "\ufeff", "é", "日本", "\x7f"),
-    *("\\ud83d\ude42", "%2F", "{}", "',RowKey='", "$OutOfProcData$", "\U0001f642"),
+    *(
+        "\\ud83d\ude42",
+        "%2F",
+        "{}",
+        "',RowKey='",
+        "a b",
+        "$OutOfProcData$",
+        "\U0001f642",
+    ),
 )
 characters = st.characters()  # no category is left out: surrogates are in
 texts = st.lists(

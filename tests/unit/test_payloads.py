@@ -239,9 +239,11 @@ def test_links_carry_hub_connection_and_key() -> None:
 def test_id_in_a_link_is_encoded() -> None:
     """An id with a blank or a colon stays one path segment."""
     payload = payloads.start_payload(ORIGIN, "a b:1", QUERY)
+    other = payloads.start_payload(ORIGIN, "a+b", QUERY)
 
     assert "a b:1" == payload["id"]
-    assert "/instances/a+b%3A1?" in payload["statusQueryGetUri"]
+    assert "/instances/a%20b%3A1?" in payload["statusQueryGetUri"]
+    assert "/instances/a%2Bb?" in other["statusQueryGetUri"]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from localhost.history import HistoryEvent, Status
 from localhost.taskhub import rows
-from localhost.taskhub.port import InstanceChange
+from localhost.taskhub.port import InstanceChange, UnreadableHistoryError
 
 TIME = "2026-11-22T04:00:00.5Z"
 
@@ -134,7 +134,7 @@ def test_unreadable_row_is_named(
     completed = event("ExecutionCompleted", OrchestrationStatus=Status.COMPLETED)
     row = rows.row_of_event(completed, "e") | {"PartitionKey": "p", "RowKey": "k"}
 
-    with pytest.raises(rows.UnreadableHistoryError, match=r"^row p/k of the history"):
+    with pytest.raises(UnreadableHistoryError, match=r"^row p/k of the history"):
         rows.event_of_row(row | change)
 
 
