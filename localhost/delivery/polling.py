@@ -92,7 +92,8 @@ class Poller:
         """Look at a queue until its poll is stopped; wait longer and longer."""
         while not poll.stop.is_set():
             if not self._slots.is_enough:
-                self._settle(poll)  # what is in hand is earlier than what is not
+                if time.monotonic() >= poll.settles_at_s:
+                    self._settle(poll)  # what is in hand is earlier than what is not
                 await self._slots.wait(self._longest_pause_s)
                 continue
             if self._slots.is_scarce:

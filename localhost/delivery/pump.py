@@ -91,6 +91,7 @@ class Pump(Generic[Item]):
             longest_pause_s=longest_pause_s,
         )
         self._polls: dict[str, Poll] = {}
+        self._unsettled: dict[str, float] = {}
         self._working: set[asyncio.Task[None]] = set()
         self._giving_back: set[asyncio.Task[None]] = set()
         self._group: TaskGroup | None = None
@@ -126,6 +127,7 @@ class Pump(Generic[Item]):
                 await stop.wait()
                 await self._drain(drain_limit_s)
             finally:
+                self._lanes.is_closed = True
                 watch.cancel()
 
     def listen(self, queue: str, *, settles_in_s: float = 0.0) -> None:
@@ -133,6 +135,7 @@ class Pump(Generic[Item]):
         if queue in self._polls or not self._is_taking:
             return
         poll = self._polls[queue] = Poll(queue, settles_in_s=settles_in_s)
+        self._unsettled.pop(queue, None)
         if self._group is not None:
             self._start_polling(poll)
 
@@ -143,6 +146,8 @@ class Pump(Generic[Item]):
             return
         poll.stop.set()
         poll.wake.set()
+        if not poll.is_settled:
+            self._unsettled[queue] = poll.settles_at_s
         self._give_back_all(queue)
 
     def listens_to(self, queue: str) -> bool:
@@ -155,7 +160,13 @@ class Pump(Generic[Item]):
         return poll is not None and poll.is_settled
 
     def is_drained(self, queue: str) -> bool:
-        """Whether nothing of a queue is in work or waits here."""
+        """Whether nothing of a queue is in work or waits here.
+
+        A queue that had not settled is not, until it would have: its next owner could
+        not know that a host before this one was killed.
+        """
+        if time.monotonic() < self._unsettled.get(queue, 0.0):
+            return False
         if any(task.get_name() == queue for task in self._giving_back):
             return False
         return not any(self._queue_of(item) == queue for item in self._items)
@@ -390,7 +401,8 @@ class Pump(Generic[Item]):
     def _start_giving_back(
         self, items: Sequence[Item], queue: str, pause_s: int
     ) -> None:
-        task = self._spawn(self._abandon_all(items, pause_s), queue)
+        """Begin to abandon items: also what is put while the last work ends."""
+        task = asyncio.create_task(self._abandon_all(items, pause_s), name=queue)
         self._giving_back.add(task)
         task.add_done_callback(self._giving_back.discard)
 
@@ -403,6 +415,8 @@ class Pump(Generic[Item]):
                 await self._abandon(item, pause_s)
             except HostError as exc:  # noqa: PERF203
                 log.debug("%s: not given back: %s", self._name, exc)
+            except Exception:
+                log.exception("%s: not given back", self._name)
 
     async def _drain(self, limit_s: float) -> None:
         """Take nothing more, give back what has not begun, end what runs."""

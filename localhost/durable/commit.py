@@ -35,6 +35,7 @@ PUT_AFTER_S = 0.25  # what an activity takes that is worth no message of its own
 LOOK_S = 0.1
 ROW_TRIES = 5
 FIRST_ROW_PAUSE_S = 0.5
+WRITING_PAUSE_S = 0.01
 
 
 @dataclass(kw_only=True, eq=False)
@@ -57,9 +58,13 @@ class Anchor:
 
 @dataclass(kw_only=True, eq=False)
 class Tail:
-    """What is to follow the history of an instance: its row, then the deletes."""
+    """What is to follow the history of an instance: its row, then the deletes.
+
+    ``etag`` is that of the history that ``change`` says.
+    """
 
     pending: Pending
+    etag: str | None
     change: InstanceChange | None = None
     received: list[Control] = field(default_factory=list)
     is_due: bool = True
@@ -76,16 +81,24 @@ class Commits:
         self._tails: dict[str, Tail] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._lost: set[str] = set()
+        self._writing: set[str] = set()
 
     async def write(self, checkpoint: Checkpoint) -> tuple[str, InstanceChange | None]:
         """Write a turn into its history: this is the moment at which it happens.
 
         Returns the new ETag, and what the row is to say. Raises ``LostHistoryError``.
         """
+        instance_id = checkpoint.instance_id
         crash_point("before history")
-        written = await self._hub.histories.write(checkpoint)
+        self._writing.add(instance_id)
+        try:
+            etag, change = await self._hub.histories.write(checkpoint)
+            if instance_id in self._tails:
+                self._tails[instance_id].etag = etag
+        finally:
+            self._writing.discard(instance_id)
         crash_point("after history")
-        return written
+        return etag, change
 
     async def send(
         self,
@@ -136,18 +149,19 @@ class Commits:
         self,
         instance_id: str,
         pending: Pending,
+        etag: str | None,
         change: InstanceChange | None,
         received: Iterable[Control] = (),
     ) -> None:
         """Write the row, then delete what was received; nobody waits for it.
 
         Changes of one instance are written in order; one that is late goes with the
-        next.
+        next. ``etag`` is that of the history, if it is known.
         """
         tail = self._tails.get(instance_id)
         if tail is None:
-            tail = self._tails[instance_id] = Tail(pending=pending)
-        tail.pending, tail.is_due = pending, True
+            tail = self._tails[instance_id] = Tail(pending=pending, etag=etag)
+        tail.pending, tail.etag, tail.is_due = pending, etag or tail.etag, True
         tail.change = _merged(tail.change, change)
         tail.received.extend(received)
         if instance_id not in self._tasks:
@@ -162,7 +176,7 @@ class Commits:
                 tail.is_due = False
                 change, tail.change = tail.change, None
                 count = len(tail.received)
-                is_written = await self._write_row(instance_id, change)
+                is_written = await self._write_row(instance_id, change, tail)
                 received, tail.received = tail.received[:count], tail.received[count:]
                 crash_point("after instance row")
                 self._settle(instance_id, tail.pending, received, is_written=is_written)
@@ -176,7 +190,9 @@ class Commits:
         finally:
             del self._tails[instance_id], self._tasks[instance_id]
 
-    async def _write_row(self, instance_id: str, change: InstanceChange | None) -> bool:
+    async def _write_row(
+        self, instance_id: str, change: InstanceChange | None, tail: Tail
+    ) -> bool:
         """Write a row; False when that is its next owner's business."""
         if change is None:
             return True
@@ -185,8 +201,9 @@ class Commits:
             if self._sender.queue_of(instance_id) in self._lost:
                 return False
             try:
-                await self._hub.instances.change(instance_id, change)
-                return True
+                if await self._hub.instances.change(instance_id, change):
+                    return True
+                return await self._write_again(instance_id, change, tail)
             except StorageError as exc:
                 log.error(
                     "%s: its row in the Instances table cannot be written (try %d of"
@@ -199,6 +216,25 @@ class Commits:
             await asyncio.sleep(pause_s)
             pause_s *= 2
         return True
+
+    async def _write_again(
+        self, instance_id: str, change: InstanceChange, tail: Tail
+    ) -> bool:
+        """Write a row that is not as this process left it.
+
+        False when the history is not either: then another host has both.
+        """
+        while (row := await self._hub.instances.peek(instance_id)) is not None:
+            known = tail.etag
+            found = await self._hub.histories.etag(instance_id)
+            if found == known:
+                if await self._hub.instances.change(instance_id, change, over=row):
+                    return True
+            elif instance_id in self._writing or tail.etag != known:
+                await asyncio.sleep(WRITING_PAUSE_S)  # it is us who write it
+            else:
+                return False
+        return True  # it was purged
 
     def _settle(
         self,
@@ -259,7 +295,7 @@ class Commits:
                 log.debug("%s: not put: %s", instance_id, exc)
                 return
         if not anchor.left():
-            self.follow(instance_id, anchor.pending, None)
+            self.follow(instance_id, anchor.pending, None, None)
 
     def forget(self) -> None:
         """Let every anchor come again by itself, because the storage may be older now.

@@ -109,6 +109,8 @@ class Entities:
         if entity is None:
             stored = await self._hub.histories.load(instance_id)
             entity = Entity.of(instance_id, stored)
+            known = self._cache.pending_of(instance_id, entity.etag)
+            entity.pending = known or entity.pending
         requests, rest = _told_apart(instance_id, items)
         self._sender.complete(rest)
         due, waiting, duplicates = in_order(entity, requests)
@@ -136,7 +138,9 @@ class Entities:
             )
             change = _change_of(entity, self._now())
         items = [request.item for request in duplicates]
-        self._commits.follow(entity.instance_id, entity.pending, change, items)
+        self._commits.follow(
+            entity.instance_id, entity.pending, entity.etag, change, items
+        )
 
     async def _apply(
         self, entity: Entity, batch: Sequence[Request], failed: Outcome | None
@@ -206,7 +210,9 @@ class Entities:
         entity.execution_id = execution_id
         entity.pending.add(replies)
         await self._commits.send(entity.instance_id, entity.pending, replies, received)
-        self._commits.follow(entity.instance_id, entity.pending, written, received)
+        self._commits.follow(
+            entity.instance_id, entity.pending, entity.etag, written, received
+        )
 
     def _reply(
         self, entity: Entity, request: Request, answer: Mapping[str, Any]

@@ -99,8 +99,12 @@ class Entity:
         return str(known.get("Last") or _NEVER)
 
     def note(self, request: Request) -> None:
-        """Remember that a request was received, also when it is a duplicate."""
-        if request.id not in self.applied:
+        """Remember that a request was received, also when it is a duplicate.
+
+        A duplicate says nothing of an execution that its sender has left behind.
+        """
+        is_duplicate = request.id in self.applied
+        if not is_duplicate:
             self.applied = [*self.applied, request.id][-MOST_APPLIED_IDS:]
         if request.parent is None:
             return
@@ -108,6 +112,13 @@ class Entity:
             return
         sorter = self.scheduler.setdefault("sorter", {})
         senders = sorter.setdefault("ReceivedFromInstance", {})
+        known = senders.get(request.parent)
+        if (
+            is_duplicate
+            and known
+            and known.get("ExecutionId") != request.parent_execution
+        ):
+            return
         senders[request.parent] = {
             "Last": request.sent_at,
             "ExecutionId": request.parent_execution,

@@ -19,6 +19,7 @@ MOST_APPLIED_MARKS = 800
 LARGE_INPUT_CHARS = 15_360  # beyond it a row may hold an address in its place
 MEMORY_BYTES = 64 * 1024 * 1024
 NO_OUTPUT = "null"  # a merge cannot empty a column
+MOST_LET_GO = 10_000  # instances of which no more is known than what is pending
 EVENT_BYTES = 600  # of an event in memory, beside its texts
 
 
@@ -117,6 +118,8 @@ class Kept(Protocol):
     """What is kept of an instance in memory."""
 
     instance_id: str
+    etag: str | None
+    pending: Pending
 
     @property
     def size_bytes(self) -> int:
@@ -129,12 +132,15 @@ K = TypeVar("K", bound=Kept)
 class HistoryCache(Generic[K]):
     """What is in memory of instances that run, as much as memory allows.
 
-    What was used longest ago goes first.
+    What was used longest ago goes first. What is known of its pending messages stays:
+    whoever reads it again need not send them again. That ends duplicates, which else
+    would be answered with duplicates for ever.
     """
 
     def __init__(self, *, most_bytes: int = MEMORY_BYTES) -> None:
         self._most_bytes = most_bytes
         self._kept: OrderedDict[str, tuple[K, int]] = OrderedDict()
+        self._pending: OrderedDict[str, tuple[str | None, Pending]] = OrderedDict()
         self._size_bytes = 0
         self.age = 0
 
@@ -159,13 +165,34 @@ class HistoryCache(Generic[K]):
         self._kept[kept.instance_id] = (kept, size_bytes)
         self._size_bytes += size_bytes
         while self._size_bytes > self._most_bytes and self._kept:
-            self.take(next(iter(self._kept)))
+            oldest, _ = self._kept[next(iter(self._kept))]
+            self.let_go(oldest, age=age)
+
+    def let_go(self, kept: K, *, age: int) -> None:
+        """Keep no more of an instance than what is known of its pending messages."""
+        self.take(kept.instance_id)
+        if age != self.age:
+            return
+        kept.pending.left()
+        self._pending[kept.instance_id] = (kept.etag, kept.pending)
+        if len(self._pending) > MOST_LET_GO:
+            self._pending.popitem(last=False)
+
+    def pending_of(self, instance_id: str, etag: str | None) -> Pending | None:
+        """Return what is pending of an instance that was read again as it was let go.
+
+        None when it is not known, or others have written since.
+        """
+        known, pending = self._pending.pop(instance_id, (None, None))
+        return pending if known == etag else None
 
     def drop(self, is_meant: Callable[[str], bool]) -> None:
         """Forget some instances, those that are in work too."""
         self.age += 1
         for instance_id in [each for each in self._kept if is_meant(each)]:
             self.take(instance_id)
+        for instance_id in [each for each in self._pending if is_meant(each)]:
+            del self._pending[instance_id]
 
 
 def _size_of(event: HistoryEvent) -> int:

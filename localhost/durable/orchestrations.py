@@ -142,7 +142,9 @@ class Orchestrations:
             await self._turn(history, inbox.events(), inbox.taken)
         if inbox.dropped:
             await self._drop(history, inbox.dropped)
-        if history.events and not history.seen.is_finished:
+        if history.seen.is_finished:
+            self._cache.let_go(history, age=age)
+        elif history.events:
             self._cache.keep(history, age=age)
         return inbox.waiting
 
@@ -157,6 +159,8 @@ class Orchestrations:
         if history is None:
             stored = await self._hub.histories.load(instance_id)
             history = InstanceHistory.of(instance_id, stored)
+            known = self._cache.pending_of(instance_id, history.etag)
+            history.pending = known or history.pending
         return history
 
     # Before the turn
@@ -307,7 +311,9 @@ class Orchestrations:
         await self._commits.send(
             history.instance_id, history.pending, messages, received
         )
-        self._commits.follow(history.instance_id, history.pending, change, received)
+        self._commits.follow(
+            history.instance_id, history.pending, history.etag, change, received
+        )
 
     def _change(
         self,
@@ -343,7 +349,9 @@ class Orchestrations:
         """
         if history.started is not None and history.pending.is_unsure:
             await self._recover(history, dropped)
-        self._commits.follow(history.instance_id, history.pending, None, dropped)
+        self._commits.follow(
+            history.instance_id, history.pending, history.etag, None, dropped
+        )
 
     async def _recover(
         self, history: InstanceHistory, received: Sequence[Control]
@@ -456,7 +464,7 @@ class Orchestrations:
             if event is not None and event.type is EventType.ExecutionTerminated:
                 reason = event["Input"]
                 change = replace(change, status=Status.TERMINATED, output=reason)
-        await self._hub.instances.change(instance_id, change)
+        await self._hub.instances.change(instance_id, change, over=row)
 
 
 def _is_start(item: Control) -> bool:

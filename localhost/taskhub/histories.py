@@ -46,6 +46,11 @@ class Histories:
         """Create the table; one that is there already is as good."""
         await self._table.create()
 
+    async def etag(self, instance_id: str) -> str | None:
+        """Return the ETag of a history as it is now, None when there is none."""
+        sentinel = await self._table.get(rows.key_of(instance_id), rows.SENTINEL)
+        return None if sentinel is None else str(sentinel["odata.etag"])
+
     async def load(self, instance_id: str) -> Stored:
         """Read an instance's history; one that is unknown has no events.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections import OrderedDict
 from dataclasses import replace
 
 from localhost.errors import ConflictError, NotFoundError, PreconditionError
@@ -16,6 +17,8 @@ from localhost.taskhub.recent import RecentRows
 from localhost.taskhub.tables import Row, Table, equals
 from localhost.timestamps import padded
 
+MOST_WRITTEN = 10_000
+
 
 class Instances:
     """The instances of one task hub."""
@@ -24,6 +27,7 @@ class Instances:
         self._table = table
         self._blobs = blobs
         self._recent = RecentRows()
+        self._written: OrderedDict[str, str] = OrderedDict()
 
     async def create(self) -> None:
         """Create the table; one that is there already is as good."""
@@ -36,8 +40,10 @@ class Instances:
 
         Without them, they stay addresses, which say that there is something.
         """
-        row = await self._table.get(rows.key_of(instance_id), "")
+        key = rows.key_of(instance_id)
+        row = await self._table.get(key, "")
         if row is None:
+            self._written.pop(key, None)
             return None
         return await self._instance_of(row, with_input, with_output)
 
@@ -73,42 +79,57 @@ class Instances:
         key = rows.key_of(instance_id)
         try:
             if over is None:
-                await self._table.insert(key, "", row)
+                etag = await self._table.insert(key, "", row)
             else:
-                await self._table.put(key, "", row, if_match=over.etag)
+                etag = await self._table.put(key, "", row, if_match=over.etag)
         except (ConflictError, PreconditionError):
             self._recent.forget(key)
             found = await self._table.get(key, "")
             if found is None or found.get("ExecutionId") != row["ExecutionId"]:
                 raise
+            etag = found["odata.etag"]
         self._recent.note(key, {"PartitionKey": key, **row})
+        self._note_written(key, etag)
 
     async def change(
         self, instance_id: str, change: InstanceChange, *, over: Instance | None = None
     ) -> bool:
         """Merge columns into an instance's row, which is made when missing.
 
-        With ``over``, only a row that is still as it was read; else False. Values that
-        are too large and have no blob yet get one.
+        Only into one that is as this process has written it, if it has, or as it was
+        read (``over``); else False. Values that are too large and have no blob yet get
+        one.
         """
         row = rows.row_of_change(change)
         key = rows.key_of(instance_id)
         for name in rows.LARGE_COLUMNS & row.keys():
             if rows.is_too_large(row[name]):
                 row[name] = await self._address_of(key, name, row[name])
-        if_match = None if over is None else over.etag
+        if_match = self._written.get(key) if over is None else over.etag
         try:
-            await self._table.put(key, "", row, if_match=if_match, merge=True)
+            etag = await self._table.put(key, "", row, if_match=if_match, merge=True)
         except (PreconditionError, NotFoundError):
-            self._recent.forget(key)
-            if over is None:
+            self._forget(key)
+            if if_match is None:
                 raise
             return False
         except BaseException:
-            self._recent.forget(key)  # who knows what is written
+            self._forget(key)  # who knows what is written
             raise
         self._recent.merge(key, row)
+        self._note_written(key, etag)
         return True
+
+    def _note_written(self, key: str, etag: str) -> None:
+        """Remember the ETag of a row that this process has written."""
+        self._written[key] = etag
+        self._written.move_to_end(key)
+        if len(self._written) > MOST_WRITTEN:
+            self._written.popitem(last=False)
+
+    def _forget(self, key: str) -> None:
+        self._recent.forget(key)
+        self._written.pop(key, None)
 
     async def _address_of(self, key: str, name: str, text: str) -> str:
         """Move a value into a blob; return its address."""
@@ -132,7 +153,7 @@ class Instances:
         except (PreconditionError, NotFoundError):
             pass
         finally:
-            self._recent.forget(key)
+            self._forget(key)
 
     async def delete(self, instance_id: str) -> bool:
         """Delete an instance's row; False when there was none."""
@@ -140,7 +161,7 @@ class Instances:
         try:
             return await self._table.delete(key, "")
         finally:
-            self._recent.forget(key)
+            self._forget(key)
 
     async def list(
         self, wanted: Filter, *, with_input: bool = True, with_output: bool = True

@@ -198,6 +198,9 @@ class Histories(Protocol):
     async def load(self, instance_id: str) -> Stored:
         """Read an instance's history; one that is unknown has no events."""
 
+    async def etag(self, instance_id: str) -> str | None:
+        """Return the ETag of a history as it is now, None when there is none."""
+
     async def write(self, checkpoint: Checkpoint) -> tuple[str, InstanceChange | None]:
         """Write a checkpoint; return the new ETag and what the row is to say.
 
@@ -221,7 +224,8 @@ class Instances(Protocol):
     ) -> bool:
         """Merge columns into an instance's row, which is made when missing.
 
-        With ``over``, only a row that is still as it was read; else False.
+        Only into one that is as this process has written it, if it has, or as it was
+        read (``over``); else False.
         """
 
     async def list(

@@ -100,7 +100,7 @@ async def test_a_turn_is_written_in_the_order_that_survives_a_crash(
         pending = Pending([sent])
         _, change = await works.commits.write(checkpoint("abc", started("abc")))
         await works.commits.send("abc", pending, [sent], [item])
-        works.commits.follow("abc", pending, change, [item])
+        works.commits.follow("abc", pending, None, change, [item])
         await works.done()
 
     assert [

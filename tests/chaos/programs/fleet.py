@@ -207,8 +207,10 @@ class Fleet:
             if code:
                 self.oddities.append(f"host {number} ended with exit code {code}")
 
-    def ask(self, path: str, method: str = "GET", body: Any = None) -> tuple[int, Any]:
-        """Ask one of the hosts that should run."""
+    async def ask(
+        self, path: str, method: str = "GET", body: Any = None
+    ) -> tuple[int, Any]:
+        """Ask one of the hosts that should run; each driver has a thread of its own."""
         wanted = [seat for seat in self._seats if seat.is_wanted] or self._seats[:1]
         self._asked += 1
         path, _, query = path.partition("?")

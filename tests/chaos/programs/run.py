@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -39,6 +40,15 @@ class Report:
     bad: list[Verdict] = field(default_factory=list)
     oddities: list[str] = field(default_factory=list)
     runs_again: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: Report) -> None:
+        """Take over what another part of the same plan has found."""
+        self.count += other.count
+        self.faults += other.faults
+        self.took_s += other.took_s
+        self.bad += other.bad
+        self.oddities += other.oddities
+        self.runs_again += other.runs_again
 
     @property
     def hanging(self) -> list[Verdict]:
@@ -102,7 +112,7 @@ def _play(
     plan: Plan,
 ) -> list[Verdict]:
     with ThreadPoolExecutor(plan.at_once) as pool:
-        playing = [pool.submit(driver.play) for driver in batch]
+        playing = [pool.submit(asyncio.run, driver.play()) for driver in batch]
         if not kinds:
             return [*_bad(playing)]
         with Weather(fleet, kinds, seed) as weather:
@@ -123,7 +133,7 @@ def _rechecked(
     known = {verdict.scope for verdict in bad}
     good = [driver for driver in drivers if driver.scope not in known]
     with ThreadPoolExecutor(plan.at_once) as pool:
-        faults = pool.map(Driver.recheck, good)
+        faults = pool.map(lambda driver: asyncio.run(driver.recheck()), good)
         return [
             Verdict(program=driver.program, scope=driver.scope, fault=f"later {fault}")
             for driver, fault in zip(good, faults, strict=True)
