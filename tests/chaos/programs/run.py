@@ -16,6 +16,7 @@ from tests.chaos.programs.oracle import outcomes
 from tests.chaos.programs.tree import Program
 
 Say = Callable[[str], None]
+_MOST_CHARS = 1_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +85,10 @@ def run(
                 )
                 for program in programs[number : number + size]
             ]
-            report.bad += _play(batch, fleet, kinds, f"{plan.seed}/{number}", plan)
+            bad = _play(batch, fleet, kinds, f"{plan.seed}/{number}", plan)
+            for verdict in bad:
+                say(f"FAULT: {verdict.scope}: {verdict.fault[:_MOST_CHARS]}")
+            report.bad += bad
             report.count += len(batch)
             drivers += batch
             say(_told(report, len(programs), time.monotonic() - begin_at))
