@@ -160,6 +160,7 @@ def make_parts(
         orchestrators=durable.max_orchestrators,
         activities=durable.max_activities,
         longest_pause_s=longest_pause_s,
+        settles_in_s=SETTLE_S,
     )
     work_items.listen(queues.work_items)
     sender = Sender(
@@ -225,6 +226,7 @@ def make_pumps(
     activities: int,
     longest_pause_s: float,
     buffer: int = CONTROL_BUFFER,
+    settles_in_s: float = 0.0,
 ) -> tuple[Pump[Control], Pump[WorkItem]]:
     """Make the pump of the control queues and that of the work items."""
     control: Pump[Control] = Pump(
@@ -238,6 +240,7 @@ def make_pumps(
         at_once=orchestrators,
         buffer=buffer,
         longest_pause_s=longest_pause_s,
+        settles_in_s=settles_in_s,
     )
     work_items: Pump[WorkItem] = Pump(
         queues,

@@ -49,6 +49,7 @@ class Pump(Generic[Item]):
     ``is_held_up`` nothing is taken. ``wrap`` makes an item of a message that was
     received. Items for which ``sent_at`` gives a timestamp are begun on in the order of
     these, and not before all that lay in their queue when it was taken over is in hand.
+    ``settles_in_s`` is how long that may take of a queue that this pump never took.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Pump(Generic[Item]):
         buffer: int,
         longest_pause_s: float,
         is_held_up: Callable[[], bool] = lambda: False,
+        settles_in_s: float = 0.0,
     ) -> None:
         self._locks = locks
         self._queues = queues
@@ -91,7 +93,8 @@ class Pump(Generic[Item]):
             longest_pause_s=longest_pause_s,
         )
         self._polls: dict[str, Poll] = {}
-        self._unsettled: dict[str, float] = {}
+        self._settles_at_s: dict[str, float] = {}
+        self._would_settle_at_s = time.monotonic() + settles_in_s
         self._working: set[asyncio.Task[None]] = set()
         self._giving_back: set[asyncio.Task[None]] = set()
         self._group: TaskGroup | None = None
@@ -135,7 +138,7 @@ class Pump(Generic[Item]):
         if queue in self._polls or not self._is_taking:
             return
         poll = self._polls[queue] = Poll(queue, settles_in_s=settles_in_s)
-        self._unsettled.pop(queue, None)
+        self._settles_at_s[queue] = poll.settles_at_s
         if self._group is not None:
             self._start_polling(poll)
 
@@ -146,8 +149,6 @@ class Pump(Generic[Item]):
             return
         poll.stop.set()
         poll.wake.set()
-        if not poll.is_settled:
-            self._unsettled[queue] = poll.settles_at_s
         self._give_back_all(queue)
 
     def listens_to(self, queue: str) -> bool:
@@ -162,10 +163,11 @@ class Pump(Generic[Item]):
     def is_drained(self, queue: str) -> bool:
         """Whether nothing of a queue is in work or waits here.
 
-        A queue that had not settled is not, until it would have: its next owner could
-        not know that a host before this one was killed.
+        Not before the queue would have settled: its next owner could not know that a
+        host before this one was killed, which may have had the same name.
         """
-        if time.monotonic() < self._unsettled.get(queue, 0.0):
+        settles_at_s = self._settles_at_s.get(queue, self._would_settle_at_s)
+        if time.monotonic() < settles_at_s:
             return False
         if any(task.get_name() == queue for task in self._giving_back):
             return False

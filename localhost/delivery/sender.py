@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
@@ -29,6 +30,8 @@ from localhost.timestamps import to_ticks
 
 log = logging.getLogger(__name__)
 
+# How long after its start a host is known to the others, which look every 4 s.
+KNOWN_AFTER_S = 6.0
 SENT_AT_ONCE = 16  # of one turn, so that each is put when it may begin
 DELETED_AT_ONCE = 20  # thousands of them are in no hurry
 DELETE_PAUSE_S = 0.001  # what the next turn asks for goes first
@@ -63,6 +66,8 @@ class Sender:
         self._lying: Counter[str] = Counter()
         self._lying_ids: dict[str, str] = {}
         self._is_alone = True
+        self._began_s = time.monotonic()
+        self._is_known_at_s = 0.0
 
     def queue_of(self, instance_id: str) -> str:
         """Return the control queue that carries an instance's messages."""
@@ -77,12 +82,17 @@ class Sender:
     def note_others(self, are_there: bool) -> None:
         """Hear whether other hosts work on the hub, through which clients may send."""
         self._is_alone = not are_there
+        if are_there and not self._is_known_at_s:
+            self._is_known_at_s = self._began_s + KNOWN_AFTER_S
 
     async def send(self, message: TaskMessage, *, then: Then | None = None) -> None:
         """Put a message and begin on it if this process may.
 
-        ``then`` is done before it may begin.
+        ``then`` is done before it may begin. What must keep its order waits while other
+        hosts may not know yet that clients send through this one, too.
         """
+        if sent_at(message) is not None:
+            await asyncio.sleep(max(0.0, self._is_known_at_s - time.monotonic()))
         queue = self._queues.queue_for(message)
         hidden = hidden_for_s(message, self._now())
         if hidden is None and self._may_begin(queue, message):

@@ -23,6 +23,7 @@ from tests.simulation.hub import Store
 
 ANSWER_LIMIT_S = 6.0
 LEASE_S = 30.0
+LONGEST_PASS_S = 4.5  # between two looks at who else is there
 LONGEST_FAULT_S = 300.0
 STATUS_OF = {Verdict.ACCEPTED: 202, Verdict.UNKNOWN: 404, Verdict.GONE: 410}
 
@@ -61,6 +62,7 @@ class Fleet:
         self.last_fault_at = time.monotonic()
         self.hosts: list[SimulatedHost] = []
         self._asked = 0
+        self._noting: set[asyncio.Task[None]] = set()
         self._is_cutting = False
 
     # Hosts
@@ -73,9 +75,17 @@ class Fleet:
     def _add_host(self) -> SimulatedHost:
         host = SimulatedHost(self.store, self.functions, self.chance)
         self.hosts.append(host)
-        for each in self.hosts:
-            each.parts.sender.note_others(len(self.hosts) > 1)
+        host.parts.sender.note_others(len(self.hosts) > 1)
+        for each in self.hosts[:-1]:
+            task = each.spawn(self._note_others(each))
+            self._noting.add(task)
+            task.add_done_callback(self._noting.discard)
         return host
+
+    async def _note_others(self, host: SimulatedHost) -> None:
+        """Let a host find out, at its next look, that there is another one."""
+        await asyncio.sleep(self.chance.uniform(0.0, LONGEST_PASS_S))
+        host.parts.sender.note_others(len(self.hosts) > 1)
 
     def _replace(self, host: SimulatedHost) -> None:
         """Start another host, which owns at once what the one before did."""
