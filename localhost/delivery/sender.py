@@ -77,6 +77,10 @@ class Sender:
         """Whether this process works on the messages of an instance."""
         return self._control.listens_to(self.queue_of(instance_id))
 
+    def is_alone_with(self, instance_id: str) -> bool:
+        """Whether nobody else works on an instance, or may have started it again."""
+        return self._is_alone and self.works_on(instance_id)
+
     # Sending
 
     def note_others(self, are_there: bool) -> None:
@@ -88,10 +92,10 @@ class Sender:
     async def send(self, message: TaskMessage, *, then: Then | None = None) -> None:
         """Put a message and begin on it if this process may.
 
-        ``then`` is done before it may begin. What must keep its order waits while other
-        hosts may not know yet that clients send through this one, too.
+        ``then`` is done before it may begin. What clients send waits while other hosts
+        may not know yet that they do so through this one, too.
         """
-        if sent_at(message) is not None:
+        if not message.sender[0] or sent_at(message) is not None:
             await asyncio.sleep(max(0.0, self._is_known_at_s - time.monotonic()))
         queue = self._queues.queue_for(message)
         hidden = hidden_for_s(message, self._now())

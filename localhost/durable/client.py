@@ -167,7 +167,7 @@ class Client:
         """Return an instance's row; ``with_input`` says whether to read a large one."""
         return await self._hub.status(
             instance_id,
-            is_own=self._sender.works_on(instance_id),
+            is_own=self._sender.is_alone_with(instance_id),
             with_input=with_input,
         )
 

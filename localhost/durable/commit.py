@@ -225,6 +225,9 @@ class Commits:
         False when the history is not either: then another host has both.
         """
         while (row := await self._hub.instances.peek(instance_id)) is not None:
+            if self._sender.queue_of(instance_id) in self._lost:
+                return False
+            change, tail.change = _latest(change, tail.change), None
             known = tail.etag
             found = await self._hub.histories.etag(instance_id)
             if found == known:
@@ -353,6 +356,11 @@ def _parted(messages: Sequence[PendingMessage]) -> list[list[PendingMessage]]:
         key = message.instance_id if message and is_ordered else each
         parts.setdefault(key, []).append(each)
     return list(parts.values())
+
+
+def _latest(change: InstanceChange, then: InstanceChange | None) -> InstanceChange:
+    """Return a change with what has come after it, if there is any."""
+    return _merged(change, then) or change
 
 
 def _merged(

@@ -258,7 +258,7 @@ class Hub(Protocol):
     ) -> Instance | None:
         """Return an instance as a status shows it, None when there is none.
 
-        ``is_own``: this process works on it, and may answer from what it wrote.
+        ``is_own``: only this process works on it, and may answer from what it wrote.
         """
 
     async def insert_start(

@@ -41,6 +41,7 @@ _STOP_LIMIT_S = 40.0
 _ANSWER_LIMIT_S = 6.0
 _LAST_CRASH_POINT = 400
 _WATCH_S = 0.3
+_LONGEST_FAULT_S = 600.0
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -220,6 +221,7 @@ class Fleet:
     def play(self, fault: Fault, chance: random.Random) -> None:
         """Let something happen to one of the hosts, and end it."""
         self.faults[fault] += 1
+        self.last_fault_at = time.monotonic() + _LONGEST_FAULT_S  # nothing is late now
         if fault in (Fault.TWO_KILL, Fault.TWO_FREEZE):
             self._play_with_two(fault, chance)
         elif fault is Fault.KILL:
