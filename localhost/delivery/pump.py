@@ -269,7 +269,7 @@ class Pump(Generic[Item]):
     async def _work_on_batch(self, lane: Lane[Item]) -> None:
         if self._process is None:
             raise RuntimeError("the pump does not run")
-        batch = [*lane.waiting, *lane.fresh]
+        batch = self._in_order([*lane.waiting, *lane.fresh])
         lane.waiting, lane.fresh = [], []
         try:
             waiting = list(await self._process(lane.key, batch))
@@ -289,6 +289,18 @@ class Pump(Generic[Item]):
         if len(lane.waiting) < len(batch):
             # What has been worked on may be what the others wait for.
             lane.fresh, lane.waiting = [*lane.waiting, *lane.fresh], []
+
+    def _in_order(self, items: Sequence[Item]) -> list[Item]:
+        """Put items whose order counts in that order; the others stay where they are.
+
+        A queue gives what was locked, and came back, behind what was sent later.
+        """
+        times = [self._sent_at(item) for item in items]
+        ordered = [(t, item) for t, item in zip(times, items, strict=True) if t]
+        rest = iter(sorted(ordered, key=lambda each: each[0]))
+        return [
+            next(rest)[1] if t else item for t, item in zip(times, items, strict=True)
+        ]
 
     def _drop(self, batch: Sequence[Item]) -> None:
         """Let go of a batch whose work was broken off: its locks end by themselves."""

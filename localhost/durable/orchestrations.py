@@ -307,9 +307,11 @@ class Orchestrations:
         history.execution_id = execution_id
         history.is_row_sure, history.is_whole = True, True
         history.custom_status = turn.custom_status
+        _make(history.pending, turn.again)
+        earlier = history.pending.to_be_sent_before(messages)
         history.pending.add(messages)
         await self._commits.send(
-            history.instance_id, history.pending, messages, received
+            history.instance_id, history.pending, [*earlier, *messages], received
         )
         self._commits.follow(
             history.instance_id, history.pending, history.etag, change, received

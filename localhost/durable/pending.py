@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from localhost.delivery.messages import WorkItem
+from localhost.history import EventType
 from localhost.records import TaskMessage
 from localhost.taskhub.port import Notes
 
@@ -81,6 +82,20 @@ class Pending:
         """Return what surely was not sent yet."""
         return [each for each in self.left() if not each.is_unsure]
 
+    def to_be_sent_before(
+        self, messages: Iterable[PendingMessage]
+    ) -> list[PendingMessage]:
+        """Return events that may be unsent, to receivers of some newer events.
+
+        What one instance tells another keeps its order; who has them knows them.
+        """
+        receivers = {_receiver_of(each) for each in messages} - {None}
+        return [
+            each
+            for each in self.left()
+            if each.is_unsure and _receiver_of(each) in receivers
+        ]
+
     def make_sure(self) -> None:
         """Know from now on that what is pending was not sent."""
         self.is_unsure = False
@@ -121,6 +136,14 @@ class Pending:
                     )
                 )
         return kept
+
+
+def _receiver_of(pending: PendingMessage) -> str | None:
+    """Return who gets an event; None for other messages, which have no order."""
+    message = pending.message
+    if message is None or message.event.type is not EventType.EventRaised:
+        return None
+    return message.instance_id
 
 
 def notes_of(messages: Iterable[PendingMessage], *, custom_status: str | None) -> Notes:

@@ -15,7 +15,7 @@ from localhost.delivery.answers_in_hand import AnswersInHand
 from localhost.delivery.locks import ANSWERED_LOCK_S, Locks
 from localhost.delivery.messages import Control, WorkItem
 from localhost.delivery.pump import LONGEST_EARLY_S, Pump
-from localhost.delivery.sender import Sender
+from localhost.delivery.sender import Sender, sent_at
 from localhost.errors import StorageError
 from localhost.history import EventType
 from localhost.taskhub.hub import TaskHub
@@ -105,6 +105,7 @@ class Running:
         longest_pause_s: float = 0.5,
         drain_limit_s: float = 0.2,
         is_held_up: Callable[[], bool] = lambda: False,
+        sent_at: Callable[[Control], int | None] = lambda item: None,
     ) -> None:
         self.hub = hub
         self.queue = hub.queues.control[0]
@@ -116,6 +117,7 @@ class Running:
             key=key_of,
             queue_of=lambda item: item.queue,
             wrap=lambda received: received,
+            sent_at=sent_at,
             at_once=slots,
             buffer=buffer,
             longest_pause_s=longest_pause_s,
@@ -228,6 +230,24 @@ async def test_messages_of_a_key_are_worked_on_in_order(make: Make) -> None:
     await eventually(lambda: len(running.work.ended) == 20)
 
     assert quoted(*data) == running.work.ended
+
+
+async def test_messages_that_come_in_another_order_are_put_right(make: Make) -> None:
+    """A queue gives what was locked, and came back, behind what was sent later."""
+    running = make(sent_at=lambda item: item.message and sent_at(item.message))
+    running.work.block("a")
+    await running.start()
+    await running.send("a", "0")
+    await eventually(lambda: running.work.running)
+    first, second = raised("a", "1"), raised("a", "2")
+    for each in (second, first):
+        await put(running.hub, each)
+    await eventually(lambda: running.pump.slots.free == running.pump.slots.capacity - 3)
+
+    running.work.release("a")
+    await eventually(lambda: len(running.work.ended) == 3)
+
+    assert quoted("0", "1", "2") == running.work.ended
 
 
 async def test_messages_of_a_key_wait_for_the_one_in_work(make: Make) -> None:

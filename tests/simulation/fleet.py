@@ -87,17 +87,17 @@ class Fleet:
         await asyncio.sleep(self.chance.uniform(0.0, LONGEST_PASS_S))
         host.parts.sender.note_others(len(self.hosts) > 1)
 
-    def _replace(self, host: SimulatedHost) -> None:
+    def replace(self, host: SimulatedHost, *, was_killed: bool) -> None:
         """Start another host, which owns at once what the one before did."""
         self.hosts.remove(host)
         new = self._add_host()
         for queue in sorted(host.queues):
-            new.listen(queue, was_killed=True)
+            new.listen(queue, was_killed=was_killed)
 
     def _crash(self, host: SimulatedHost) -> None:
         if not host.is_dead:
             host.kill()
-            self._replace(host)
+            self.replace(host, was_killed=True)
 
     async def close(self) -> None:
         """Stop all in order."""
@@ -208,14 +208,9 @@ class Fleet:
         await asyncio.sleep(pause_s)
 
     async def _stop(self, host: SimulatedHost) -> None:
-        queues = sorted(host.queues)
         await host.stop()
-        if host not in self.hosts:
-            return
-        self.hosts.remove(host)
-        new = self._add_host()
-        for queue in queues:
-            new.listen(queue, was_killed=False)
+        if host in self.hosts:
+            self.replace(host, was_killed=False)
 
     async def _cut(self, host: SimulatedHost) -> None:
         self._is_cutting = True

@@ -93,20 +93,33 @@ class Connection:
         self.ends_in = 0
         self.ended: Callable[[], None] = lambda: None
 
-    async def ask(self, effect: Callable[[], T]) -> T:
+    async def ask(self, effect: Callable[[], T], *, may_repeat: bool = True) -> T:
+        """Have an effect; what is on its way when the host freezes arrives.
+
+        The answer to a host that stood still may come too late: it asks again.
+        """
+        await self._thaw()
         await self._pass()
         try:
             found = effect()
         except Exception:
             await self._pass()
+            await self._thaw()
             raise
         await self._pass()
+        if await self._thaw() and may_repeat and self.chance.random() < 0.5:
+            return await self.ask(effect)
         return found
+
+    async def _thaw(self) -> bool:
+        """Wait while the host stands still; whether it did."""
+        was_frozen = self.now_s < self.frozen_until_s
+        while self.now_s < self.frozen_until_s:  # noqa: ASYNC110
+            await asyncio.sleep(self.frozen_until_s - self.now_s)
+        return was_frozen
 
     async def _pass(self) -> None:
         await asyncio.sleep(self._pause_s())
-        while self.now_s < self.frozen_until_s:  # noqa: ASYNC110
-            await asyncio.sleep(self.frozen_until_s - self.now_s)
         if self.ends_in:
             self.ends_in -= 1
             if not self.ends_in:
@@ -172,6 +185,7 @@ class Queues:
         def effect() -> list[tuple[str, str, int, str]]:
             now_s = self._connection.now_s
             found = [k for k in self._store.queues[queue] if k.visible_at_s <= now_s]
+            found.sort(key=lambda kept: kept.visible_at_s)
             for kept in found[:count]:
                 kept.visible_at_s = now_s + lock_s
                 kept.receipt = self._store.next()
@@ -350,7 +364,8 @@ class Instances:
                 raise PreconditionError(instance_id, status=412, code="")
             return self._set(instance_id, row)
 
-        self._written[instance_id] = await self._connection.ask(effect)
+        etag = await self._connection.ask(effect, may_repeat=False)
+        self._written[instance_id] = etag
 
     def _set(self, instance_id: str, row: dict[str, Any]) -> str:
         etag = self._store.next()

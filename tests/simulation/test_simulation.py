@@ -131,6 +131,41 @@ def test_a_host_stops_at_any_time_and_takes_nothing_new(passes: int) -> None:
     assert took_s < 30
 
 
+@pytest.mark.parametrize("requests", range(1, 25))
+def test_signals_of_rounds_keep_their_order(requests: int) -> None:
+    """A crash leaves one unsent, and the next event comes before what it was for."""
+
+    async def crash() -> object:
+        fleet = Fleet(chance_of(requests))
+        fleet.open()
+        [host] = fleet.hosts
+        parts = [{"do": "next"}, {"do": "signal"}]
+        given = {"scope": "s", "shared": "s-shared", "round": 0, "rounds": 3}
+        given |= {"values": [], "body": {"do": "seq", "parts": parts}}
+        raising = "/instances/s/raiseEvent/s_loop"
+        await fleet.ask("/orchestrators/Interpret/s", "POST", given)
+        await asyncio.sleep(1.0)
+        before = dict(fleet.store.histories["s"].sentinel)
+        host.connection.ends_in = requests
+        host.connection.ended = host.kill
+        answered, _ = await fleet.ask(raising, "POST", 1)
+        await asyncio.sleep(1.0)
+        host.kill()
+        was_taken = before != fleet.store.histories["s"].sentinel
+        for kept in fleet.store.queues[host.parts.queues.control_queue_of("s")]:
+            kept.visible_at_s += 20.0 if was_taken else 0.0
+        fleet.replace(host, was_killed=not was_taken)
+        for number in (1, 2, 3) if answered == 0 else (2, 3):
+            await fleet.ask(raising, "POST", number)
+        await end_of(fleet, "s")
+        await asyncio.sleep(30.0)
+        return (await fleet.ask("/entities/Log/s"))[1]
+
+    found = run_in_virtual_time(crash, seed=str(requests))
+
+    assert ["s_r0.1", "s_r1.1", "s_r2.1"] == found
+
+
 def chance_of(number: int) -> random.Random:
     return random.Random(f"passes {number}")
 
