@@ -152,16 +152,25 @@ def test_a_host_that_waits_for_its_storage_can_be_stopped(hosts: Hosts) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows ends Azurite otherwise")
 @pytest.mark.timeout(90)
 def test_a_host_whose_storage_is_gone_can_be_stopped(hosts: Hosts) -> None:
-    """What cannot be told to it within the limit is let go, with code 0."""
-    storage = Storage.on_free_ports()
+    """What cannot be told to it within the limit is let go, with code 0.
+
+    Also when there is work: an activity ends, and others wait for a turn.
+    """
+    storage, app = Storage.on_free_ports(), hosts.copy_app()
+    gate = Gate.in_app(app)
     azurite = hosts.azurite(storage)
-    host = hosts.start(storage=storage)
+    host = hosts.start(app, storage=storage)
+    for _ in range(INSTANCES):
+        start_orchestrator(host.url)
+    wait_for(lambda: len(gate.runs()) == INSTANCES, "all to begin", limit_s=10)
     azurite.stop()
+    gate.open()
     wait_for_outage_line(host)
 
     host.send(signal.SIGTERM)
 
     assert 0 == host.exit_code(limit_s=DRAIN_LIMIT_S + 10)
+    assert "Traceback" not in host.text()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="others do not end accept() so")

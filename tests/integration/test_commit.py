@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from typing import Any
 
 from localhost.durable.pending import Pending, PendingMessage
 from localhost.history import EventType
 from localhost.records import TaskMessage
 from localhost.taskhub.hub import TaskHub
-from localhost.taskhub.port import Received
+from localhost.taskhub.port import InstanceChange, Received
 from tests.integration.conftest import (
     EXECUTION,
     Judge,
+    checkpoint,
+    clock,
     event,
     message,
     put,
     raised,
     receive,
+    started,
     works_on,
+    write,
 )
 
 
@@ -67,3 +73,54 @@ async def test_an_activity_of_an_instance_without_an_anchor_is_put(
 
     assert asked.is_sent
     assert 1 == judge.count(hub.queues.work_items)
+
+
+def says(custom_status: str) -> InstanceChange:
+    """A row of instance ``abc`` with a custom status."""
+    return InstanceChange(
+        execution_id=EXECUTION, updated_at=clock.now(), custom_status=custom_status
+    )
+
+
+async def custom_status_of(hub: TaskHub) -> str | None:
+    row = await hub.instances.peek("abc")
+    return row.custom_status if row else None
+
+
+async def test_a_late_row_does_not_follow_a_history_that_moved_on(hub: TaskHub) -> None:
+    """This process stood still; another one has written history and row since."""
+    works, other = works_on(hub), TaskHub(hub.storage, **names_of(hub))
+    first = checkpoint("abc", started("abc"))
+    etag, _ = await works.commits.write(first)
+    works.commits.follow("abc", Pending(), etag, says('"first"'))
+    await works.done()
+    await write(other, replace(first, etag=etag, change=says('"other"')))
+
+    works.commits.follow("abc", Pending(), etag, says('"late"'))
+    await works.done()
+
+    assert '"other"' == await custom_status_of(hub)
+
+
+async def test_a_row_that_somebody_has_touched_follows_its_history(
+    hub: TaskHub,
+) -> None:
+    """As a rewind does: the history is this process's own."""
+    works, other = works_on(hub), TaskHub(hub.storage, **names_of(hub))
+    etag, _ = await works.commits.write(checkpoint("abc", started("abc")))
+    works.commits.follow("abc", Pending(), etag, says('"first"'))
+    await works.done()
+    await other.instances.change("abc", says('"touched"'))
+
+    works.commits.follow("abc", Pending(), etag, says('"last"'))
+    await works.done()
+
+    assert '"last"' == await custom_status_of(hub)
+
+
+def names_of(hub: TaskHub) -> dict[str, Any]:
+    return {
+        "name": hub.name,
+        "partition_count": len(hub.queues.control),
+        "now": clock.now,
+    }

@@ -49,11 +49,18 @@ class Functions:
 
     def __init__(self, chance: Random) -> None:
         self.runs: Counter[str] = Counter()
+        self.most_orchestrators = 0
+        self._orchestrators = 0
         self._failed: set[str] = set()
         self._chance = chance
 
     async def orchestrator(self, name: str, body: str, instance_id: str) -> Outcome:
-        return await self._call(name, body)
+        self._orchestrators += 1
+        self.most_orchestrators = max(self.most_orchestrators, self._orchestrators)
+        try:
+            return await self._call(name, body)
+        finally:
+            self._orchestrators -= 1
 
     async def entity(self, name: str, batch: str, instance_id: str) -> Outcome:
         return await self._call("Log", batch)
@@ -93,7 +100,14 @@ class Functions:
 class SimulatedHost:
     """A host that owns the control queues that it is given, until it ends."""
 
-    def __init__(self, store: Store, functions: Functions, chance: Random) -> None:
+    def __init__(
+        self,
+        store: Store,
+        functions: Functions,
+        chance: Random,
+        *,
+        orchestrators: int | None = None,
+    ) -> None:
         self.connection = Connection(store, chance)
         self.tasks: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
         self._stop = asyncio.Event()
@@ -101,7 +115,7 @@ class SimulatedHost:
         settings = SimpleNamespace(
             durable=DurableSettings(
                 max_activities=chance.choice([1, 4, 20]),
-                max_orchestrators=chance.choice([1, 4, 20]),
+                max_orchestrators=orchestrators or chance.choice([1, 4, 20]),
             ),
             storage=SimpleNamespace(is_loopback=True),
             history_bytes=chance.choice([0, 20_000, 64 * 1024 * 1024]),

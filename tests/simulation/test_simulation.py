@@ -13,8 +13,11 @@ import time
 
 import pytest
 
+from localhost.history import Status
 from tests.chaos.programs.generate import generate
 from tests.simulation.fleet import FAULTS_OF, Fault, Fleet
+from tests.simulation.host import Functions, SimulatedHost
+from tests.simulation.hub import Store
 from tests.simulation.play import Report, play
 from tests.simulation.virtual_time import NothingIsDueError, run_in_virtual_time
 
@@ -166,12 +169,46 @@ def test_signals_of_rounds_keep_their_order(requests: int) -> None:
     assert ["s_r0.1", "s_r1.1", "s_r2.1"] == found
 
 
+@pytest.mark.parametrize("orchestrators", [1, 3])
+def test_no_more_orchestrators_run_than_may(orchestrators: int) -> None:
+    """However many are started at once, and whatever could be decided ahead."""
+
+    async def many() -> int:
+        chance = chance_of(orchestrators)
+        functions = Functions(chance)
+        host = SimulatedHost(Store(), functions, chance, orchestrators=orchestrators)
+        for queue in host.parts.queues.control:
+            host.listen(queue, was_killed=False)
+        client = host.parts.client
+        given = {"scope": "s", "shared": "s-shared", "round": 0, "rounds": 1}
+        given |= {"values": [], "body": {"do": "echo"}}
+        starts = [
+            client.start("Interpret", f"s{n}", given_text(given)) for n in range(10)
+        ]
+        await asyncio.gather(*map(host.spawn, starts))
+        for number in range(10):
+            await ended(host, f"s{number}")
+        return functions.most_orchestrators
+
+    assert orchestrators == run_in_virtual_time(many, seed=str(orchestrators))
+
+
 def chance_of(number: int) -> random.Random:
     return random.Random(f"passes {number}")
 
 
 def given_text(given: dict[str, object]) -> str:
     return json.dumps(given)
+
+
+async def ended(host: SimulatedHost, instance_id: str) -> None:
+    """Wait until an instance has completed."""
+    for _ in range(600):
+        row = await host.spawn(host.parts.client.status(instance_id))
+        if row is not None and row.status is Status.COMPLETED:
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"{instance_id} does not end")
 
 
 async def end_of(fleet: Fleet, instance_id: str) -> object:

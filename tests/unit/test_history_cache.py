@@ -81,3 +81,25 @@ def test_an_answer_settles_what_it_answers(event: Event) -> None:
     made.add([event("TaskCompleted", TaskScheduledId=0)])
 
     assert [1] == [each.number for each in made.pending.left()]
+
+
+def test_what_is_pending_of_a_history_outlives_it(event: Event) -> None:
+    """Read again as it was, it has nothing to recover; changed meanwhile, it may."""
+    cache = cache_of(0)
+    let_go, changed = history("i", event), history("j", event)
+    let_go.etag, changed.etag = "1", "1"
+    for each in (let_go, changed):
+        cache.keep(each, age=cache.age)
+
+    assert cache.take("i") is None
+    assert let_go.pending is cache.pending_of("i", "1")
+    assert cache.pending_of("j", "2") is None
+
+
+def test_what_is_pending_is_forgotten_with_the_partition(event: Event) -> None:
+    """Others may have sent it, or taken it back."""
+    cache = cache_of(0)
+    cache.keep(history("i", event), age=cache.age)
+    cache.drop(lambda instance_id: True)
+
+    assert cache.pending_of("i", None) is None
