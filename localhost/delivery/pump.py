@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from localhost.compat import TaskGroup
 from localhost.delivery.lanes import Lane, Lanes
 from localhost.delivery.locks import Locks
+from localhost.delivery.order import HeldBack, in_order
 from localhost.delivery.polling import Poll, Poller
 from localhost.delivery.slots import Slots
 from localhost.errors import HostError, StorageError, UnavailableError
@@ -75,7 +76,7 @@ class Pump(Generic[Item]):
         self._queue_of = queue_of
         self._wrap = wrap
         self._sent_at = sent_at
-        self._held_back: dict[str, list[Item]] = {}
+        self._held_back: HeldBack[Item] = HeldBack(sent_at)
         self._items: dict[Item, Received | None] = {}
         self._lanes: Lanes[Item] = Lanes(at_once=at_once, run=self._begin_work)
         self.slots = Slots(
@@ -233,20 +234,18 @@ class Pump(Generic[Item]):
             return  # given back while it waited for its time
         queue = self._queue_of(item)
         if self._sent_at(item) is not None and not self.has_settled(queue):
-            self._held_back.setdefault(queue, []).append(item)
+            self._held_back.add(queue, item)
             self.slots.look()
         else:
             self._lanes.add(self._key(item), item)
 
     def _count(self) -> int:
         """How many items take a place; those that are held back are in order anyhow."""
-        held_back = sum(map(len, self._held_back.values()))
-        return len(self._items) - min(held_back, MOST_HELD_BACK)
+        return len(self._items) - min(self._held_back.count, MOST_HELD_BACK)
 
     def _let_go_on(self, poll: Poll) -> None:
         """Begin on what was held back while its queue had not settled."""
-        items = self._held_back.pop(poll.queue, [])
-        for item in sorted(items, key=lambda item: self._sent_at(item) or 0):
+        for item in self._held_back.take(poll.queue):
             self._enqueue(item)
 
     # Working on lanes
@@ -269,7 +268,7 @@ class Pump(Generic[Item]):
     async def _work_on_batch(self, lane: Lane[Item]) -> None:
         if self._process is None:
             raise RuntimeError("the pump does not run")
-        batch = self._in_order([*lane.waiting, *lane.fresh])
+        batch = in_order([*lane.waiting, *lane.fresh], self._sent_at)
         lane.waiting, lane.fresh = [], []
         try:
             waiting = list(await self._process(lane.key, batch))
@@ -289,18 +288,6 @@ class Pump(Generic[Item]):
         if len(lane.waiting) < len(batch):
             # What has been worked on may be what the others wait for.
             lane.fresh, lane.waiting = [*lane.waiting, *lane.fresh], []
-
-    def _in_order(self, items: Sequence[Item]) -> list[Item]:
-        """Put items whose order counts in that order; the others stay where they are.
-
-        A queue gives what was locked, and came back, behind what was sent later.
-        """
-        times = [self._sent_at(item) for item in items]
-        ordered = [(t, item) for t, item in zip(times, items, strict=True) if t]
-        rest = iter(sorted(ordered, key=lambda each: each[0]))
-        return [
-            next(rest)[1] if t else item for t, item in zip(times, items, strict=True)
-        ]
 
     def _drop(self, batch: Sequence[Item]) -> None:
         """Let go of a batch whose work was broken off: its locks end by themselves."""
@@ -386,9 +373,7 @@ class Pump(Generic[Item]):
                 taken += mine
                 items[:] = [item for item in items if item not in mine]
             self._lanes.tidy(lane)
-        for each in list(self._held_back):
-            if queue in (None, each):
-                taken += self._held_back.pop(each)
+        taken += self._held_back.take(queue)
         now_s = time.monotonic()
         early = [
             item

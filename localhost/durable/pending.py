@@ -112,6 +112,20 @@ class Pending:
             if each.number == number:
                 each.is_answered = True
 
+    def unmade(self) -> list[int]:
+        """Return the numbers whose messages must be made from a replay."""
+        return [
+            each.number
+            for each in self.left()
+            if each.message is None and each.number is not None and each.number >= 0
+        ]
+
+    def make(self, made: Mapping[int, TaskMessage]) -> None:
+        """Give messages their texts, as far as these are made."""
+        for each in self.left():
+            if each.message is None and each.number is not None:
+                each.message = made.get(each.number)
+
     def drop_unmade(self) -> None:
         """Forget messages that no replay could make."""
         self._messages = [m for m in self._messages if m.message is not None]
@@ -136,6 +150,24 @@ class Pending:
                     )
                 )
         return kept
+
+
+def pending_of(
+    outbox: Mapping[int, TaskMessage], answer: TaskMessage | None
+) -> list[PendingMessage]:
+    """Return what a turn sends, in order: by number, then the answer to the parent."""
+    messages = [
+        PendingMessage(number=number, message=message)
+        for number, message in outbox.items()
+    ]
+    if answer is not None:
+        messages.append(PendingMessage(number=ANSWER, message=answer))
+    return messages
+
+
+def without_numbers(messages: Iterable[PendingMessage]) -> list[PendingMessage]:
+    """Return messages of an execution whose events are about to be forgotten."""
+    return [PendingMessage(number=None, message=each.message) for each in messages]
 
 
 def _receiver_of(pending: PendingMessage) -> str | None:
