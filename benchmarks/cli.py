@@ -20,6 +20,8 @@ from benchmarks.figures import Figure
 from benchmarks.ground import fresh_ground
 from benchmarks.groups import GROUPS, Group
 from benchmarks.machine import ROOT, machine_facts
+from benchmarks.pairs import GROUPS as PAIR_GROUPS
+from benchmarks.pairs import compare
 from benchmarks.peer_runs import measure_peers, python_of_peers
 from benchmarks.processes import BenchmarkError
 from benchmarks.profiling import ENDINGS, LOADS, find_py_spy, profile
@@ -39,6 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "profile":
             return asyncio.run(_profile(options.format))
+        if options.against is not None:
+            groups = options.only or PAIR_GROUPS
+            other, pairs = options.against.resolve(), options.pairs
+            print(compare(other, groups=groups, pairs=pairs, say=_say))
+            return DONE
         return asyncio.run(_measure(options))
     except (BenchmarkError, CannotStartError) as exc:
         _say(f"benchmarks: {exc}")
@@ -78,6 +85,15 @@ def _parser() -> argparse.ArgumentParser:
         dest="with_peers",
         action="store_false",
         help="leave them out",
+    )
+    parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="FOLDER",
+        help="measure another checkout and this one in turn, and print the ratios",
+    )
+    parser.add_argument(
+        "--pairs", type=int, default=3, help="of --against: how many [%(default)s]"
     )
     parser.add_argument(
         "--json",

@@ -50,10 +50,10 @@ def text_of(results: Results) -> str:
     """Return what is printed: machine, tables, legend, failures."""
     parts = [_machine_lines(results.machine)]
     if results.figures:
-        parts.append(_aligned([HEAD, *(cells_of(f) for f in results.figures)]))
+        parts.append(aligned([HEAD, *(cells_of(f) for f in results.figures)]))
     if results.peers:
         rows = [PEER_HEAD, *(_peer_cells(peer, results) for peer in results.peers)]
-        parts.append(_aligned(rows))
+        parts.append(aligned(rows))
     parts.append(LEGEND.format(unit_ms=shown(results.unit_ms)))
     parts += [f"FAILED {name}: {text}" for name, text in results.failures.items()]
     return "\n\n".join(parts)
@@ -122,7 +122,7 @@ def _machine_lines(machine: Mapping[str, str]) -> str:
     return "\n".join(f"{name:{width}}  {text}" for name, text in machine.items())
 
 
-def _aligned(lines: Sequence[Sequence[str]]) -> str:
+def aligned(lines: Sequence[Sequence[str]]) -> str:
     """Align columns: the first to the left, figures to the right."""
     widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
     return "\n".join(
