@@ -15,7 +15,7 @@ from localhost.durable.history_cache import (
     was_suspended,
     without_large_input,
 )
-from localhost.history import EventType, Status
+from localhost.history import EventType, HistoryEvent, Status
 from localhost.records import Instance
 from localhost.taskhub.port import Hub, InstanceChange
 
@@ -83,7 +83,7 @@ def _is_behind(
     if row.status is Status.PENDING:
         if row.execution_id != history.execution_id:
             return False
-        if any(e.type is EventType.GenericEvent for e in history.events):
+        if _is_just_rewound(history.events):
             return False
     if not row.name:
         return True
@@ -92,3 +92,16 @@ def _is_behind(
         status_of(history.events),
         custom_status,
     )
+
+
+def _is_just_rewound(events: Sequence[HistoryEvent]) -> bool:
+    """Whether the end of an execution was rewound, and no turn has followed.
+
+    What took the place of the end has its number; what wakes an instance has none.
+    """
+    for event in reversed(events):
+        if event.type is EventType.OrchestratorStarted:
+            return False
+        if event.type is EventType.GenericEvent and event.event_id >= 0:
+            return True
+    return False

@@ -48,6 +48,7 @@ class Seen:
     _requests: set[str] = field(default_factory=set)
     _replied: set[str] = field(default_factory=set)
     _seen: set[Identity] = field(default_factory=set)
+    _rewound: set[str] = field(default_factory=set)
     _trunk: Seen | None = None
 
     @classmethod
@@ -91,6 +92,8 @@ class Seen:
                 self._requests.add(request_id_of(event["Input"]))
         elif event.answers is not None:
             self._answered.add(event.answers)
+        elif event.type is EventType.GenericEvent:
+            self._rewound.add(event.timestamp)
         elif event.type is EventType.ExecutionStarted:
             self.start = event
         elif event.type is EventType.ExecutionCompleted:
@@ -143,7 +146,8 @@ class Seen:
     def is_of_another(self, message: TaskMessage) -> bool:
         """Whether an answer is not that to what was scheduled under its number.
 
-        Then it answers a turn that a crash undid, and whose place another one took.
+        Then it answers a turn that a crash undid, and whose place another one took; or
+        it is the failure of a child that runs again, because it was rewound.
         """
         event = message.event
         if event.answers is None:
@@ -157,8 +161,15 @@ class Seen:
             return to_ticks(event["FireAt"]) != to_ticks(question["FireAt"])
         if question.type is EventType.SubOrchestrationInstanceCreated:
             child = message.sender[0]
-            return bool(child) and child != question["InstanceId"]
+            is_another = bool(child) and child != question["InstanceId"]
+            return is_another or self._was_rewound(event.timestamp)
         return not is_asked_at(message, question.timestamp)
+
+    def _was_rewound(self, timestamp: str) -> bool:
+        trunk = self._trunk
+        return timestamp in self._rewound or bool(
+            trunk and trunk._was_rewound(timestamp)
+        )
 
     def _has_seen(self, identity: Identity) -> bool:
         trunk = self._trunk

@@ -116,6 +116,8 @@ SCENARIOS = [
     *at("rewind: after history", (1, rewound), (2, rewound_parent)),
     *at("rewind: after instance row", (1, rewound), (2, rewound_parent)),
     *at("rewind: after message", (2, rewound_parent)),
+    *at("after history", *((n, rewound_parent) for n in range(4, 9))),
+    *at("after instance row", *((n, rewound_parent) for n in range(3, 7))),
     *at("rewind: after history", (1, rewound_parent)),
     *at("rewind: after instance row", (1, rewound_parent)),
     *at("purge: after some of the history", (1, purged_wide)),
