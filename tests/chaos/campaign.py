@@ -97,8 +97,9 @@ def _play(each: Round, ground: Ground, users: Users) -> None:
 
 def _settle(users: Users, ground: Ground, judge: Judge) -> float:
     """Wait until all work is done or nothing moves any more; how long that took."""
-    begin_s = moved_s = time.monotonic()
+    begin_s = time.monotonic()
     users.wait()
+    moved_s = time.monotonic()
     before: object = None
     while time.monotonic() - moved_s < _SETTLE_LIMIT_S:
         rows = judge.rows()
