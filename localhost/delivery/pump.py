@@ -233,6 +233,8 @@ class Pump(Generic[Item]):
         if item not in self._items:
             return  # given back while it waited for its time
         queue = self._queue_of(item)
+        if not self.listens_to(queue):
+            return self._give_back(item)
         if self._sent_at(item) is not None and not self.has_settled(queue):
             self._held_back.add(queue, item)
             self.slots.look()

@@ -30,7 +30,7 @@ from localhost.timestamps import to_ticks
 
 log = logging.getLogger(__name__)
 
-# How long after its start a host is known to the others, which look every 4 s.
+# How long after its first claim a host is known to the others, which look every 4 s.
 KNOWN_AFTER_S = 6.0
 SENT_AT_ONCE = 16  # of one turn, so that each is put when it may begin
 DELETED_AT_ONCE = 20  # thousands of them are in no hurry
@@ -66,8 +66,7 @@ class Sender:
         self._lying: Counter[str] = Counter()
         self._lying_ids: dict[str, str] = {}
         self._is_alone = True
-        self._began_s = time.monotonic()
-        self._is_known_at_s = 0.0
+        self._is_known_at_s: float | None = None
 
     def queue_of(self, instance_id: str) -> str:
         """Return the control queue that carries an instance's messages."""
@@ -86,8 +85,9 @@ class Sender:
     def note_others(self, are_there: bool) -> None:
         """Hear whether other hosts work on the hub, through which clients may send."""
         self._is_alone = not are_there
-        if are_there and not self._is_known_at_s:
-            self._is_known_at_s = self._began_s + KNOWN_AFTER_S
+        if self._is_known_at_s is None:
+            late_s = KNOWN_AFTER_S if are_there else 0.0
+            self._is_known_at_s = time.monotonic() + late_s
 
     async def send(self, message: TaskMessage, *, then: Then | None = None) -> None:
         """Put a message and begin on it if this process may.
@@ -96,7 +96,8 @@ class Sender:
         may not know yet that they do so through this one, too.
         """
         if not message.sender[0] or sent_at(message) is not None:
-            await asyncio.sleep(max(0.0, self._is_known_at_s - time.monotonic()))
+            known_at_s = self._is_known_at_s or 0.0
+            await asyncio.sleep(max(0.0, known_at_s - time.monotonic()))
         queue = self._queues.queue_for(message)
         hidden = hidden_for_s(message, self._now())
         if hidden is None and self._may_begin(queue, message):

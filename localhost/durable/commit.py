@@ -26,8 +26,10 @@ from localhost.delivery.sender import Sender, side_by_side
 from localhost.durable.activities import Activities
 from localhost.durable.pending import Pending, PendingMessage
 from localhost.errors import HostError, StorageError, UnavailableError
-from localhost.history import EventType
+from localhost.history import EventType, Status
+from localhost.records import Instance
 from localhost.taskhub.port import Checkpoint, Hub, InstanceChange, Received
+from localhost.timestamps import to_ticks
 
 log = logging.getLogger(__name__)
 
@@ -184,6 +186,7 @@ class Commits:
             log.debug("%s: %s", instance_id, exc)  # the host ends; it comes again
         except Exception:
             log.exception("%s: its row was not written", instance_id)
+            tail.pending.is_unsure = True  # it is to be repaired by what comes again
             self._sender.give_back(
                 [item for item in tail.received if isinstance(item, Received)]
             )
@@ -222,22 +225,27 @@ class Commits:
     ) -> bool:
         """Write a row that is not as this process left it.
 
-        False when the history is not either: then another host has both.
+        False when the history is not either: then another host has both. A row that
+        was started anew since, or purged with its history, is left alone.
         """
-        while (row := await self._hub.instances.peek(instance_id)) is not None:
+        while True:
+            row = await self._hub.instances.peek(instance_id)
             if self._sender.queue_of(instance_id) in self._lost:
                 return False
-            change, tail.change = _latest(change, tail.change), None
-            known = tail.etag
+            known, later = tail.etag, tail.change
             found = await self._hub.histories.etag(instance_id)
+            newest = _merged(change, later) or change
+            if found is None or (row and _is_of_a_later_start(row, newest)):
+                return True
             if found == known:
-                if await self._hub.instances.change(instance_id, change, over=row):
+                if await self._hub.instances.change(instance_id, newest, over=row):
+                    if tail.change is later:
+                        tail.change = None
                     return True
             elif instance_id in self._writing or tail.etag != known:
                 await asyncio.sleep(WRITING_PAUSE_S)  # it is us who write it
             else:
                 return False
-        return True  # it was purged
 
     def _settle(
         self,
@@ -358,9 +366,11 @@ def _parted(messages: Sequence[PendingMessage]) -> list[list[PendingMessage]]:
     return list(parts.values())
 
 
-def _latest(change: InstanceChange, then: InstanceChange | None) -> InstanceChange:
-    """Return a change with what has come after it, if there is any."""
-    return _merged(change, then) or change
+def _is_of_a_later_start(row: Instance, change: InstanceChange) -> bool:
+    """Whether a client has started the instance again after what a change says."""
+    is_another = row.execution_id != change.execution_id
+    is_pending = row.status is Status.PENDING and is_another
+    return is_pending and to_ticks(row.created_at) > to_ticks(change.updated_at)
 
 
 def _merged(
