@@ -30,7 +30,7 @@ APP_PARTS = (
     "DurableFunctionsHttpStart",
 )
 HUB_VARIABLE = "AzureFunctionsJobHost__extensions__durableTask__hubName"
-READY_LIMIT_S = 20.0
+READY_LIMIT_S = 60.0  # many start at once in some tests
 STOP_LIMIT_S = 15.0
 EXIT_LIMIT_S = 20.0
 # Below what systems give to outgoing connections, which come and go meanwhile.
