@@ -7,13 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 from localhost.durable.pending import Pending, PendingMessage
-from localhost.history import EventType
+from localhost.history import EventType, Status
 from localhost.records import TaskMessage
 from localhost.taskhub.hub import TaskHub
 from localhost.taskhub.port import InstanceChange, Received
 from tests.integration.conftest import (
     EXECUTION,
     Judge,
+    add,
     checkpoint,
     clock,
     event,
@@ -116,6 +117,53 @@ async def test_a_row_that_somebody_has_touched_follows_its_history(
     await works.done()
 
     assert '"last"' == await custom_status_of(hub)
+
+
+async def test_a_row_that_is_gone_is_made_again_with_its_history(hub: TaskHub) -> None:
+    """As after a purge elsewhere, when the instance has begun anew since."""
+    works, other = works_on(hub), TaskHub(hub.storage, **names_of(hub))
+    etag, _ = await works.commits.write(checkpoint("abc", started("abc")))
+    works.commits.follow("abc", Pending(), etag, says('"first"'))
+    await works.done()
+    await other.instances.delete("abc")
+
+    works.commits.follow("abc", Pending(), etag, says('"last"'))
+    await works.done()
+
+    assert '"last"' == await custom_status_of(hub)
+
+
+async def test_a_row_that_was_purged_with_its_history_stays_away(hub: TaskHub) -> None:
+    """Nobody wants to see it again."""
+    works, other = works_on(hub), TaskHub(hub.storage, **names_of(hub))
+    etag, _ = await works.commits.write(checkpoint("abc", started("abc")))
+    works.commits.follow("abc", Pending(), etag, says('"first"'))
+    await works.done()
+    await other.purge("abc")
+
+    works.commits.follow("abc", Pending(), etag, says('"last"'))
+    await works.done()
+
+    assert await hub.instances.peek("abc") is None
+
+
+async def test_a_row_of_a_later_start_is_left_alone(hub: TaskHub) -> None:
+    """The row had said that the instance was over; a client has started it again."""
+    works, other = works_on(hub), TaskHub(hub.storage, **names_of(hub))
+    etag, _ = await works.commits.write(checkpoint("abc", started("abc")))
+    change = replace(says('"over"'), status=Status.COMPLETED)
+    works.commits.follow("abc", Pending(), etag, change)
+    await works.done()
+    again = started("abc", execution_id="f" * 32)
+    over = await other.instances.peek("abc")
+    await add(other, message(again, "abc", execution_id="f" * 32), over=over)
+
+    works.commits.follow("abc", Pending(), etag, change)
+    await works.done()
+
+    row = await hub.instances.peek("abc")
+    assert row is not None
+    assert (Status.PENDING, "f" * 32) == (row.status, row.execution_id)
 
 
 def names_of(hub: TaskHub) -> dict[str, Any]:

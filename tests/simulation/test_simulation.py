@@ -108,7 +108,7 @@ def test_a_start_is_cut_off_at_each_pass_of_the_loop(passes: int) -> None:
     assert [] == kept
 
 
-@pytest.mark.parametrize("passes", range(0, 240, 4))
+@pytest.mark.parametrize("passes", range(0, 360, 6))
 def test_a_host_stops_at_any_time_and_takes_nothing_new(passes: int) -> None:
     """The next one goes on at once: what it left is visible, and done once."""
 
@@ -117,6 +117,7 @@ def test_a_host_stops_at_any_time_and_takes_nothing_new(passes: int) -> None:
         fleet.open()
         [host] = fleet.hosts
         parts = [{"do": "echo"}, {"do": "entity"}, {"do": "echo", "ms": 400}]
+        parts += [{"do": "timer", "ms": 300}]
         given = {"scope": "s", "shared": "s-shared", "round": 0, "rounds": 2}
         given |= {"values": [], "body": {"do": "seq", "parts": parts}}
         await fleet.ask("/orchestrators/Interpret/s", "POST", given)
@@ -129,7 +130,7 @@ def test_a_host_stops_at_any_time_and_takes_nothing_new(passes: int) -> None:
 
     output, took_s, runs = run_in_virtual_time(stop, seed=str(passes))
 
-    values = [[f"s_r{n}.0", f"s_r{n}.1", f"s_r{n}.2"] for n in range(2)]
+    values = [[f"s_r{n}.{part}" for part in range(4)] for n in range(2)]
     assert (values, 4) == (output, runs)
     assert took_s < 30
 
