@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import time
+import urllib.request
 import uuid
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import requests.utils
 
 from localhost.azurite import AZURITE_SCRIPT
 from localhost.errors import CannotStartError
@@ -25,6 +27,19 @@ START_LIMIT_S = 20.0
 END_LIMIT_S = 10.0
 LONGEST_LOG_CHARS = 20_000
 _LISTENING = re.compile(r"Azurite (\w+) service is successfully listening at (\S+)")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_proxies() -> Iterator[None]:
+    """Let no client look for proxies in the environment: all speak to loopback.
+
+    pytest names each test there, in and out, while clients in threads read it; one of
+    them then met a name that was gone.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(urllib.request, "getproxies_environment", dict)
+        patch.setattr(requests.utils, "getproxies", dict)
+        yield
 
 
 @dataclass(frozen=True, kw_only=True)
