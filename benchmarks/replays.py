@@ -12,7 +12,7 @@ import azure.durable_functions as df
 
 from benchmarks.app.Sequence import orchestrator_function
 from benchmarks.processes import BenchmarkError
-from localhost.app.shortcuts import take_shortcuts
+from localhost.worker.sdk_patches import take_shortcuts
 
 REPLAYS = 20
 _AT = "2026-11-22T04:00:00.000001Z"

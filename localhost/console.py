@@ -12,10 +12,10 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 
-from localhost.app.invocation import current_invocation
-from localhost.app.manifest import Function, FunctionApp, FunctionFault
+from localhost.declared import Function, FunctionApp, FunctionFault
 from localhost.text import well_formed
 from localhost.web.routes import http_lines, is_http
+from localhost.worker.invocation import current_invocation
 
 OFF = logging.CRITICAL + 10
 LEVELS = {
@@ -83,10 +83,11 @@ def category_of(record: logging.LogRecord) -> str:
     What is logged during an invocation and not by the host or its libraries is the
     user's; outside of one (at import) too, unless a library says it.
     """
-    invocation = current_invocation.get()
+    known = record.__dict__
+    invocation = known.get("invocation") or current_invocation.get()
     if record.name == INVOCATIONS:
         return f"Function.{getattr(record, 'function_name', '')}".rstrip(".")
-    if record.name.startswith("localhost"):
+    if record.name.startswith("localhost") and not known.get("is_of_worker"):
         return "Localhost"
     if record.name.split(".")[0] in _LIBRARIES:
         return f"Host.{record.name}"

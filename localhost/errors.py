@@ -1,7 +1,7 @@
 """What can go wrong in the host itself; imports nothing of ours.
 
 A fault of a user's function is never one of these: it is a result (see
-``localhost.app.worker.Raised``) and becomes an event of the history.
+``localhost.app.in_process.Raised``) and becomes an event of the history.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ import os
 import platform
 from functools import lru_cache
 
-from localhost.app.manifest import Binding, FunctionApp
-from localhost.app.worker import Worker
+from localhost.app.port import Callers
+from localhost.declared import Binding, FunctionApp
 from localhost.durable.client import Client
 from localhost.errors import CannotStartError
 from localhost.functions import DurableFunctions
@@ -33,7 +33,7 @@ class Front:
         self,
         settings: Settings,
         app: FunctionApp,
-        worker: Worker,
+        callers: Callers,
         functions: DurableFunctions,
         client: Client,
     ) -> None:
@@ -43,7 +43,7 @@ class Front:
         self._code = webhook_key(settings.app)
         self.table = RouteTable.from_functions(app.functions)
         self._triggers = HttpTriggers(
-            worker,
+            callers,
             self.table,
             prefix=settings.route_prefix,
             client_binding=self.client_binding,

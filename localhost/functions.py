@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Literal
 
-from localhost.app.bindings import DURABLE_CLIENTS
-from localhost.app.manifest import Binding, Function, FunctionApp
-from localhost.app.worker import Worker
+from localhost.app.catalog import Catalog
+from localhost.app.catalog import Kind as DeclaredKind
+from localhost.app.port import Callers
+from localhost.declared import DURABLE_CLIENTS, Binding, Function, FunctionApp
 from localhost.durable.execution import Kind
 from localhost.durable.program import HTTP_ACTIVITY
 from localhost.errors import HostError
 from localhost.outcome import Outcome, Raised
 
-_WORKER_KIND: Mapping[Kind, Literal["activity", "orchestration", "entity"]] = {
+_DECLARED_KIND: Mapping[Kind, DeclaredKind] = {
     "activity": "activity",
     "orchestrator": "orchestration",
     "entity": "entity",
@@ -30,13 +30,14 @@ class DurableFunctions:
     def __init__(
         self,
         app: FunctionApp,
-        worker: Worker,
+        callers: Callers,
         *,
         call_http: Callable[[str], Awaitable[Outcome]],
     ) -> None:
         self._app = app
         self._call_http = call_http
-        self._worker = worker
+        self._callers = callers
+        self._catalog = Catalog(app)
         self.client_binding: Callable[[Binding], str] = _no_binding
 
     async def orchestrator(self, name: str, body: str, instance_id: str) -> Outcome:
@@ -61,9 +62,9 @@ class DurableFunctions:
 
     def unknown(self, kind: Kind, name: str) -> str | None:
         """Return None for a function that exists, else the text of the extension."""
-        if self._worker.find(_WORKER_KIND[kind], name) is not None:
+        if self._catalog.find(_DECLARED_KIND[kind], name) is not None:
             return None
-        names = self._worker.names(_WORKER_KIND[kind])
+        names = self._catalog.names(_DECLARED_KIND[kind])
         known = ", ".join(f"'{known}'" for known in names)
         return (
             f"The function '{name}' doesn't exist, is disabled, or is not an {kind}"
@@ -78,7 +79,7 @@ class DurableFunctions:
     async def _call(
         self, kind: Kind, name: str, text: str, instance_id: str
     ) -> Outcome:
-        function = self._worker.find(_WORKER_KIND[kind], name)
+        function = self._catalog.find(_DECLARED_KIND[kind], name)
         if function is None:
             what = f"{kind.title()} function '{name}'"
             message = f"{what} failed: {what} does not exist."
@@ -98,7 +99,7 @@ class DurableFunctions:
             for binding in function.bindings
             if binding.type in DURABLE_CLIENTS
         }
-        return await self._worker.invoke(
+        return await self._callers.invoke(
             function,
             text,
             instance_id=instance_id,

@@ -9,11 +9,15 @@ import platform
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 
-from localhost.app.manifest import FunctionFault, read_app
-from localhost.app.worker import Worker
+from localhost.app.manifest import read_app
+from localhost.app.port import Callers
+from localhost.app.threads import HTTP_THREADS
+from localhost.app.worker_process import Command
+from localhost.app.workers import Options, Workers
 from localhost.azurite import Endpoints, Keeper, azurite
 from localhost.compat import TaskGroup, timeout
 from localhost.console import function_lines
+from localhost.declared import FunctionFault
 from localhost.errors import (
     CannotGoOnError,
     CannotStartError,
@@ -49,7 +53,7 @@ async def run_host(
     clock = Clock()
     async with (
         storage_emulator(settings, say) as emulator,
-        Worker(app, threads=_threads(settings.durable)) as worker,
+        Workers(app, _worker_options(settings)) as workers,
         open_task_hub(
             _account(settings.storage),
             name=settings.durable.hub_name,
@@ -57,15 +61,15 @@ async def run_host(
             now=clock.now,
         ) as hub,
     ):
-        functions = DurableFunctions(app, worker, call_http=call_http)
+        functions = DurableFunctions(app, workers, call_http=call_http)
         parts = make_parts(settings, functions, hub, clock)
         if emulator:
             emulator.on_end = parts.forget_all
-        front = Front(settings, app, worker, functions, parts.client)
+        front = Front(settings, app, workers, functions, parts.client)
         functions.client_binding = front.client_binding
         async with front.server as server:
             partitions = _partitions(hub, parts, _worker_id(settings, server.port))
-            faults = await _made_ready(hub, worker, partitions, stop)
+            faults = await _made_ready(hub, workers, partitions, stop)
             if faults is None:
                 return
             async with _given_up(partitions):
@@ -81,7 +85,7 @@ async def run_host(
 
                 with _refusal_told(hub):
                     await _run(hub, parts, partitions, front, stop, opened=opened)
-        await worker.close(limit_s=CLOSE_LIMIT_S)
+        await workers.close(limit_s=CLOSE_LIMIT_S)
 
 
 @asynccontextmanager
@@ -107,13 +111,13 @@ async def storage_emulator(
 
 
 async def _made_ready(
-    hub: TaskHub, worker: Worker, partitions: Partitions, stop: asyncio.Event
+    hub: TaskHub, callers: Callers, partitions: Partitions, stop: asyncio.Event
 ) -> tuple[FunctionFault, ...] | None:
     """Make the hub and import the app side by side.
 
     None when ``stop`` came first: a storage that does not answer is waited for.
     """
-    ready = asyncio.gather(hub.create(partitions), asyncio.to_thread(worker.load))
+    ready = asyncio.gather(hub.create(partitions), callers.load())
     stopping = asyncio.create_task(stop.wait(), name="stop before ready")
     await asyncio.wait((ready, stopping), return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
@@ -237,6 +241,21 @@ def _partitions(hub: TaskHub, parts: Parts, worker_id: str) -> Partitions:
         unlisten=parts.unlisten,
         drained=parts.is_drained,
         others=parts.sender.note_others,
+    )
+
+
+def _worker_options(settings: Settings) -> Options:
+    worker = settings.worker
+    return Options(
+        command=Command(
+            python=worker.python,
+            arguments=worker.arguments,
+            folder=settings.app,
+            level=logging.getLogger().level,
+        ),
+        count=worker.count,
+        threads=worker.threads or _threads(settings.durable),
+        outside_threads=worker.threads or HTTP_THREADS,
     )
 
 

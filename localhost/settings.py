@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +34,7 @@ __all__ = [
     "DurableSettings",
     "Settings",
     "StorageAccount",
+    "WorkerSettings",
     "connection",
     "read_settings",
 ]
@@ -42,6 +45,8 @@ HOST_FILE = "host.json"
 HOSTNAME = "WEBSITE_HOSTNAME"
 ALLOWED_HOSTS = "LOCALHOST_ALLOWED_HOSTS"
 HISTORY_MB = "LOCALHOST_HISTORY_MB"
+WORKER_COUNT = "FUNCTIONS_WORKER_PROCESS_COUNT"
+THREAD_COUNT = "PYTHON_THREADPOOL_THREAD_COUNT"
 _RUNTIME = "FUNCTIONS_WORKER_RUNTIME"
 _NO_LIMIT = -1.0
 _DURABLE = "extensions.durableTask"
@@ -91,6 +96,20 @@ class DurableSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WorkerSettings:
+    """Which Python runs the app's functions, with what arguments, how many times.
+
+    ``threads`` is how many synchronous functions run at once in each; None leaves it
+    to the limits of host.json.
+    """
+
+    python: str = sys.executable
+    arguments: tuple[str, ...] = ()
+    count: int = 1
+    threads: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """All that this host was told, checked; nobody below reads a file or environment.
 
@@ -105,6 +124,7 @@ class Settings:
     port: int = 7071
     durable: DurableSettings
     storage: StorageAccount
+    worker: WorkerSettings = WorkerSettings()
     route_prefix: str = "api"
     log_levels: Mapping[str, str] = field(default_factory=dict)
     functions: frozenset[str] | None = None
@@ -146,6 +166,7 @@ def read_settings(
         app=app,
         durable=durable,
         storage=connection(merged, durable.connection_name),
+        worker=_worker(app, settings),
         allowed_hosts=_allowed_hosts(settings.get(ALLOWED_HOSTS.lower(), "")),
         history_bytes=_history_bytes(settings.get(HISTORY_MB.lower(), "")),
         homepage=settings.get("azurewebjobsdisablehomepage", "").lower() != "true",
@@ -294,6 +315,46 @@ def _default_hub_name(site_name: str) -> str | None:
         return "DefaultTaskHub"
     name = f"t{name}" if name[0].isdigit() else name
     return name[:45] if len(name) >= 3 else f"{name}Hub"
+
+
+def _worker(app: Path, settings: Mapping[str, str]) -> WorkerSettings:
+    """Read what Azure's host and worker call these settings."""
+    arguments = _of_worker(settings, "arguments")
+    return WorkerSettings(
+        python=_of_worker(settings, "defaultExecutablePath")
+        or _python_of(app, settings),
+        arguments=tuple(shlex.split(arguments, posix=os.name != "nt")),
+        count=_count(settings, WORKER_COUNT, "1 to 10", most=10) or 1,
+        threads=_count(settings, THREAD_COUNT, "1 or more", most=1_000),
+    )
+
+
+def _of_worker(settings: Mapping[str, str], name: str) -> str:
+    for mark in ("__", ":"):
+        value = settings.get(f"languageWorkers{mark}python{mark}{name}".lower(), "")
+        if value.strip():
+            return value.strip()
+    return ""
+
+
+def _python_of(app: Path, settings: Mapping[str, str]) -> str:
+    """Return the app's own Python: of its .venv, of the active one, or this one."""
+    for folder in (app / ".venv", Path(settings.get("virtual_env") or os.devnull)):
+        for name in ("bin/python", "Scripts/python.exe"):
+            if (folder / name).is_file():
+                return str(folder / name)
+    return sys.executable
+
+
+def _count(
+    settings: Mapping[str, str], name: str, expected: str, *, most: int
+) -> int | None:
+    value = settings.get(name.lower(), "").strip()
+    if not value:
+        return None
+    if not value.isdecimal() or not 1 <= int(value) <= most:
+        Leaf(place=f"Setting {name}", name=name, value=value).wrong(expected)
+    return int(value)
 
 
 def _host_options(found: Leaves) -> dict[str, Any]:

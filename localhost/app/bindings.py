@@ -8,13 +8,11 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
+from localhost.declared import DURABLE_CLIENTS, RUN_HERE, Binding
 from localhost.errors import HostError
-
-RUN_HERE = ("httpTrigger", "orchestrationTrigger", "activityTrigger", "entityTrigger")
-DURABLE_CLIENTS = ("durableClient", "orchestrationClient")
 
 _ELSEWHERE = """
 assistantCreate assistantPost assistantQuery assistantSkillTrigger blob blobTrigger
@@ -51,24 +49,6 @@ _PROPERTIES: Mapping[str, Mapping[str, str]] = {
 
 class FunctionJsonError(HostError):
     """A function.json breaks a rule; the text says where, and what is expected."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Binding:
-    """One binding; ``type`` is spelt as Azure spells it, whatever the file has.
-
-    ``properties`` are the others of its entry; in those that its type has,
-    ``%Setting%`` is already replaced.
-    """
-
-    name: str
-    type: str
-    direction: Literal["in", "out"]
-    properties: Mapping[str, object]
-
-    @property
-    def is_trigger(self) -> bool:
-        return self.direction == "in" and self.type.endswith("Trigger")
 
 
 class AppSettings:

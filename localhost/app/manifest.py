@@ -9,74 +9,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-from localhost.app.bindings import (
-    RUN_HERE,
-    AppSettings,
-    Binding,
-    FunctionJsonError,
-    find_trigger,
-    read_bindings,
-)
+from localhost.app.bindings import AppSettings, FunctionJsonError, read_bindings
+from localhost.declared import Function, FunctionApp, FunctionFault
 from localhost.errors import CannotStartError
 from localhost.jsonc import read_json
 
-__all__ = ["Binding", "Function", "FunctionApp", "FunctionFault", "read_app"]
-
 _FILE = "function.json"
 _FUNCTION_NAME = re.compile(r"[a-z][a-z0-9_\-]{0,127}", re.IGNORECASE | re.ASCII)
-_DURABLE_NAME_KEYS = {
-    "orchestrationTrigger": "orchestration",
-    "activityTrigger": "activity",
-    "entityTrigger": "entityName",
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Function:
-    """One folder with a function.json that keeps every rule."""
-
-    name: str
-    folder: Path
-    script: Path
-    entry_point: str
-    bindings: tuple[Binding, ...]
-    disabled: bool
-    config: Mapping[str, object]
-
-    @property
-    def trigger(self) -> Binding:
-        return find_trigger(self.bindings)
-
-    @property
-    def durable_name(self) -> str:
-        """The name orchestrations call it by; names ignore case."""
-        key = _DURABLE_NAME_KEYS.get(self.trigger.type, "")
-        return str(self.trigger.properties.get(key) or self.name)
-
-    @property
-    def is_run_here(self) -> bool:
-        """False for timers, queues, blobs …: listed, but never called."""
-        return self.trigger.type in RUN_HERE
-
-
-@dataclass(frozen=True, kw_only=True)
-class FunctionFault:
-    """A function that cannot run, and why; the others are not disturbed."""
-
-    name: str
-    message: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class FunctionApp:
-    """What the app's folders declare, in the order that decides between routes."""
-
-    root: Path
-    functions: tuple[Function, ...]
-    faults: tuple[FunctionFault, ...]
 
 
 def read_app(

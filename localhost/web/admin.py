@@ -17,8 +17,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from localhost.app.bindings import RUN_HERE
-from localhost.app.manifest import Function, FunctionApp
+from localhost.declared import RUN_HERE, Function, FunctionApp
 from localhost.text import dumps, loads, well_formed
 from localhost.web.requests import origin, raw_path
 from localhost.web.routes import http_route, is_http, join_path

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from localhost.app.manifest import Function, FunctionApp, FunctionFault
+from localhost.declared import Function, FunctionApp, FunctionFault
 from localhost.web.templates import Route, split_path
 
 __all__ = ["Route", "RouteTable", "http_lines", "http_route"]

@@ -9,13 +9,11 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
 
-import azure.functions as func
 from aiohttp import HttpVersion11, web
-from azure.functions.http import HttpRequest
 
-from localhost.app.bindings import DURABLE_CLIENTS
-from localhost.app.manifest import Binding, Function
-from localhost.app.worker import Worker
+from localhost.app.port import Callers
+from localhost.declared import DURABLE_CLIENTS, Binding, Function
+from localhost.outcome import HttpAnswer, HttpAsked
 from localhost.text import well_formed
 from localhost.web.requests import (
     joined_headers,
@@ -47,14 +45,14 @@ class HttpTriggers:
 
     def __init__(
         self,
-        worker: Worker,
+        callers: Callers,
         table: RouteTable,
         *,
         prefix: str,
         client_binding: Callable[[Binding], str],
         custom_headers: Mapping[str, str],
     ) -> None:
-        self._worker = worker
+        self._callers = callers
         self._table = table
         self._prefix = prefix.strip("/")
         self._client_binding = client_binding
@@ -78,25 +76,22 @@ class HttpTriggers:
     async def run(self, function: Function, body: str) -> None:
         """Call an HTTP function outside its route, with ``body`` as POST body."""
         address = join_path("http://localhost", self._prefix, http_route(function))
-        asked = HttpRequest(
+        asked = HttpAsked(
             method="POST",
             url=address,
             headers={},
             params={},
             route_params={},
-            body_type="bytes",
             body=body.encode(),
         )
         await self._respond(function, asked)
 
-    async def _respond(
-        self, function: Function, asked: func.HttpRequest
-    ) -> web.Response:
-        answer = await self._worker.respond(
+    async def _respond(self, function: Function, asked: HttpAsked) -> web.Response:
+        answer = await self._callers.respond(
             function, asked, bindings=self._bindings(function)
         )
-        if not isinstance(answer, func.HttpResponse):
-            # The worker has logged what the function raised.
+        if not isinstance(answer, HttpAnswer):
+            # What the function raised has been logged.
             return web.Response(status=500)
         for fault in _header_faults(answer):
             log.error("Function '%s': %s", function.name, fault)
@@ -113,14 +108,13 @@ class HttpTriggers:
 
 async def _to_function_request(
     request: web.Request, route_values: Mapping[str, str]
-) -> func.HttpRequest:
-    return HttpRequest(
+) -> HttpAsked:
+    return HttpAsked(
         method=request.method,
         url=origin(request) + raw_target(request),
         headers=joined_headers(request),
         params=query_parameters(request),
         route_params=route_values,
-        body_type="bytes",
         body=await _body(request),
     )
 
@@ -138,9 +132,9 @@ async def _body(request: web.Request) -> bytes:
     return await request.read() if length_bytes else b""
 
 
-def _header_faults(answer: func.HttpResponse) -> Iterator[str]:
+def _header_faults(answer: HttpAnswer) -> Iterator[str]:
     """Say which headers of an answer HTTP cannot carry."""
-    for name, value in answer.headers.items():
+    for name, value in answer.headers:
         if not _TOKEN.fullmatch(name):
             yield (
                 f"its answer has a header of the name {name!r}; expected: letters,"
@@ -154,9 +148,9 @@ def _header_faults(answer: func.HttpResponse) -> Iterator[str]:
             )
 
 
-def _to_response(answer: func.HttpResponse) -> web.Response:
-    response = web.Response(status=int(answer.status_code), body=answer.get_body())
-    for name, value in answer.headers.items():
+def _to_response(answer: HttpAnswer) -> web.Response:
+    response = web.Response(status=answer.status, body=answer.body)
+    for name, value in answer.headers:
         if name.lower() == "set-cookie":
             response.headers.add(name, well_formed(str(value)))
         elif name.lower() not in _FRAMING_HEADERS:
@@ -165,7 +159,7 @@ def _to_response(answer: func.HttpResponse) -> web.Response:
     return response
 
 
-def _content_type(answer: func.HttpResponse) -> str:
+def _content_type(answer: HttpAnswer) -> str:
     is_text = answer.mimetype.startswith("text/")
     return (
         f"{answer.mimetype}; charset={answer.charset}" if is_text else answer.mimetype

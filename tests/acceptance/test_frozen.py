@@ -1,7 +1,8 @@
-"""A process that stands still, as at a breakpoint, does none of its work again.
+"""Processes that stand still do none of their work again.
 
-It stops in the middle of user code, as a debugger stops it, and goes on all at once:
-what waits for a lock, a lease or an answer wakes together with the user's code.
+They stop in the middle of user code and go on all at once: what waits for a lock, a
+lease or an answer wakes together with the user's code. At a breakpoint the worker
+process stands still alone; where a laptop slept, the host too.
 """
 
 from __future__ import annotations
@@ -55,14 +56,16 @@ def note(name):
     (notes / f"{name}.{time.monotonic_ns()}").touch()
 
 
-def stop_once():
+def stop_once(with_host):
     try:
         file = open(notes / "stopped", "x")
     except FileExistsError:
         return
+    pids = [os.getppid(), os.getpid()] if with_host else [os.getpid()]
     with file:
-        file.write(f"{os.getpid()}.")
-    os.kill(os.getpid(), signal.SIGSTOP)
+        file.write(" ".join(str(pid) for pid in pids) + ".")
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
 """
 _ACTIVITY = """
 {notes}
@@ -70,7 +73,7 @@ _ACTIVITY = """
 def main(name: str) -> str:
     note(name)
     if name == {stops_at!r}:
-        stop_once()
+        stop_once({with_host})
     return f"Hello {{name}}!"
 """
 _CHAIN = """
@@ -81,7 +84,7 @@ import azure.durable_functions as df
 def orchestrator_function(context):
     outputs = [(yield context.call_activity("Hello", "Tokyo"))]
     if {stops}:
-        stop_once()
+        stop_once({with_host})
     outputs.append((yield context.call_activity("Hello", "Seattle")))
     outputs.append((yield context.call_activity("Hello", "London")))
     return outputs
@@ -105,13 +108,14 @@ _TRIGGER = {"name": "context", "type": "orchestrationTrigger", "direction": "in"
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """Where a process stops, and for how long; what it is to give in the end.
+    """Where the worker stops, and for how long; what it is to give in the end.
 
     ``stops_at`` is the activity's input, empty for a stop in the orchestrator.
     """
 
     frozen_s: int
     stops_at: str = ""
+    with_host: bool = True
     orchestrator: str = _CHAIN
     output: tuple[str, ...] = tuple(GREETINGS)
 
@@ -123,6 +127,10 @@ CASES = {
         frozen_s=LOCKS_S, stops_at="Seattle"
     ),
     f"the second activity, {LEASES_S} s": Case(frozen_s=LEASES_S, stops_at="Seattle"),
+    f"the second activity, {LOCKS_S} s, worker": Case(
+        frozen_s=LOCKS_S, stops_at="Seattle", with_host=False
+    ),
+    f"the orchestrator, {LOCKS_S} s, worker": Case(frozen_s=LOCKS_S, with_host=False),
     f"the orchestrator, {LOCKS_S} s": Case(frozen_s=LOCKS_S),
     f"an activity from the queue, {LOCKS_S} s": Case(
         frozen_s=LOCKS_S,
@@ -160,10 +168,14 @@ def _outcomes(shared_hosts: Hosts, storage: Storage) -> Iterator[Outcomes]:
 
 def _app_of(case: Case, app: Path) -> Path:
     (app / "notes").mkdir()
-    activity = _ACTIVITY.format(notes=_NOTES, stops_at=case.stops_at)
+    activity = _ACTIVITY.format(
+        notes=_NOTES, stops_at=case.stops_at, with_host=case.with_host
+    )
     (app / "Hello" / "__init__.py").write_text(activity)
     stops = not case.stops_at
-    script = case.orchestrator.format(notes=_NOTES, stops=stops, count=FANNED_OUT)
+    script = case.orchestrator.format(
+        notes=_NOTES, stops=stops, with_host=case.with_host, count=FANNED_OUT
+    )
     write_function(app, "HelloOrchestrator", script, _TRIGGER)
     limits = {"maxConcurrentActivityFunctions": SLOTS}
     settings = json.loads((app / "host.json").read_text())
@@ -173,12 +185,15 @@ def _app_of(case: Case, app: Path) -> Path:
 
 
 def _play(case: Case, host: Host, storage: Storage) -> Outcome:
-    """Start an instance, let its process stand still and go on, wait for the end."""
+    """Start an instance, let processes stand still and go on, wait for the end."""
     stopped = host.app / "notes" / "stopped"
     start = start_orchestrator(host.url)
-    pid = wait_for(lambda: _pid_in(stopped), "the stop", limit_s=BEGIN_LIMIT_S)
+    pids = wait_for(lambda: _pids_in(stopped), "the stop", limit_s=BEGIN_LIMIT_S)
+    if not case.with_host:
+        assert ask(start["statusQueryGetUri"]).status == 202
     time.sleep(case.frozen_s)  # what is tested is that so much time goes by
-    os.kill(pid, signal.SIGCONT)
+    for pid in pids:
+        os.kill(pid, signal.SIGCONT)
 
     def ended() -> Any:
         status = ask(start["statusQueryGetUri"]).json()
@@ -202,10 +217,10 @@ def _left(storage: Storage, host: Host) -> int:
         return sum(each.approximate_message_count or 0 for each in found)
 
 
-def _pid_in(path: Path) -> int:
-    """The pid in a file; 0 as long as it is not written."""
+def _pids_in(path: Path) -> list[int]:
+    """The pids in a file; none as long as it is not written."""
     text = path.read_text() if path.exists() else ""
-    return int(text[:-1]) if text.endswith(".") else 0
+    return [int(pid) for pid in text[:-1].split()] if text.endswith(".") else []
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -21,7 +21,7 @@ from tests.acceptance.running_host import (
 )
 from tests.chaos.users import post
 
-EXIT_CODE_OF_ACTIVITY = 87
+KILLED_BY_ACTIVITY = -9
 _RECORDED_APP = ROOT / "tests" / "data" / "conformance_app"
 _END_LIMIT_S = 10.0
 _TRIGGER = {"name": "context", "type": "orchestrationTrigger", "direction": "in"}
@@ -50,7 +50,7 @@ _ORCHESTRATORS = {
     "    return (yield context.task_all(naps))",
     "Naps": "naps = [context.call_activity('Sleep', n) for n in context.get_input()]\n"
     "    return (yield context.task_all(naps))",
-    "CallsExitsOnce": "return (yield context.call_activity('ExitsOnce', 'x'))",
+    "CallsKillsOnce": "return (yield context.call_activity('KillsOnce', 'x'))",
     "PassesLarge": "large = 'z' * 60_000\n"
     "    return len((yield context.call_activity('Identity', large)))",
     # A signal and calls to one entity; each adds a digit of its own.
@@ -61,9 +61,10 @@ _ORCHESTRATORS = {
     "        yield context.call_entity(entity, 'add', digit)\n"
     "    return len(digits)",
 }
-_EXITS_ONCE = f"""
+_KILLS_ONCE = """
 import os
 import pathlib
+import signal
 
 marker = pathlib.Path(__file__).with_name("has-run")
 
@@ -71,7 +72,7 @@ marker = pathlib.Path(__file__).with_name("has-run")
 def main(name: str) -> str:
     if not marker.exists():
         marker.touch()
-        os._exit({EXIT_CODE_OF_ACTIVITY})
+        os.kill(os.getppid(), signal.SIGKILL)
     return "ran again"
 """
 
@@ -83,7 +84,7 @@ def make_app(folder: Path) -> Path:
     for name, body in _ORCHESTRATORS.items():
         write_function(app, name, _ORCHESTRATOR.format(body=body), _TRIGGER)
     trigger = {"name": "name", "type": "activityTrigger", "direction": "in"}
-    write_function(app, "ExitsOnce", _EXITS_ONCE, trigger)
+    write_function(app, "KillsOnce", _KILLS_ONCE, trigger)
     return app
 
 

@@ -155,8 +155,8 @@ def poison(work: Work) -> None:
 
 
 def exits(work: Work) -> None:
-    """Have an activity that ends the process, the first time."""
-    work.start("exits", "CallsExitsOnce", output="ran again")
+    """Have an activity that kills the host, the first time."""
+    work.start("exits", "CallsKillsOnce", output="ran again")
 
 
 # Everything, in few passes; the first must come before the host begins.

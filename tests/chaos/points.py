@@ -9,7 +9,7 @@ from pathlib import Path
 from localhost.crashpoints import EXIT_CODE
 from tests.acceptance.asking import wait_for
 from tests.acceptance.running_host import HUB_VARIABLE
-from tests.chaos.crashing_host import EXIT_CODE_OF_ACTIVITY, CrashingHost
+from tests.chaos.crashing_host import KILLED_BY_ACTIVITY, CrashingHost
 from tests.chaos.parts import (
     Part,
     again,
@@ -74,7 +74,7 @@ class Scenario:
     def end(self) -> tuple[int, str]:
         """How the process is to end, and what it says before."""
         if self.point == IN_AN_ACTIVITY:
-            return EXIT_CODE_OF_ACTIVITY, ""
+            return KILLED_BY_ACTIVITY, ""
         return EXIT_CODE, f"crash point: {self.point}\n"
 
     @property

@@ -18,11 +18,11 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any, TypeVar, cast
 
-from localhost.app.traces import failure_of
 from localhost.outcome import Outcome, Raised, Returned
 from localhost.parts import make_parts
 from localhost.settings import DurableSettings
 from localhost.timestamps import Clock
+from localhost.worker.tracebacks import failure_of
 from tests.acceptance.running_host import ROOT
 from tests.simulation.hub import Connection, SimulatedHub, Store
 from tests.simulation.virtual_time import tasks_of

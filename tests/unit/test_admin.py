@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, web
 
-from localhost.app.manifest import Function, FunctionApp, read_app
+from localhost.app.manifest import read_app
+from localhost.declared import Function, FunctionApp
 from localhost.web.admin import TITLE, Admin, HostIdentity
 from localhost.web.server import Server
 

@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from localhost.app.invocation import Invocation, current_invocation
-from localhost.app.manifest import FunctionApp, FunctionFault, read_app
+from localhost.app.manifest import read_app
 from localhost.console import (
     INVOCATIONS,
     Levels,
@@ -21,6 +20,8 @@ from localhost.console import (
     function_lines,
     set_up_logging,
 )
+from localhost.declared import FunctionApp, FunctionFault
+from localhost.worker.invocation import Invocation, current_invocation
 
 Log = Callable[..., str]
 

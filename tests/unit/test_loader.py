@@ -11,8 +11,11 @@ from typing import Any
 
 import pytest
 
-from localhost.app.manifest import FunctionFault, read_app
-from localhost.app.worker import Outcome, Raised, Returned, Worker
+from localhost.app.catalog import Catalog
+from localhost.app.in_process import InProcess
+from localhost.app.manifest import read_app
+from localhost.declared import FunctionFault
+from localhost.outcome import Outcome, Raised, Returned
 
 ACTIVITY = {"name": "name", "type": "activityTrigger", "direction": "in"}
 ORCHESTRATION = {"name": "context", "type": "orchestrationTrigger", "direction": "in"}
@@ -25,7 +28,8 @@ class Loader:
 
     def __init__(self, root: Path) -> None:
         self._root = root.resolve()
-        self._workers: list[Worker] = []
+        self._workers: list[InProcess] = []
+        self._catalog: Catalog | None = None
 
     def load(self, files: Mapping[str, Any]) -> tuple[FunctionFault, ...]:
         """Write the files (text, or an object as JSON); the faults of loading."""
@@ -39,8 +43,9 @@ class Loader:
             )
         app = read_app(self._root, environ={})
         assert () == app.faults
-        self._workers.append(Worker(app, threads=1))
-        return self._workers[-1].load()
+        self._workers.append(InProcess(app, threads=1))
+        self._catalog = Catalog(app)
+        return self._workers[-1].load_now()
 
     def load_activity(
         self, code: str, *bindings: Mapping[str, Any], **config: Any
@@ -51,7 +56,8 @@ class Loader:
 
     async def call(self, name: str = "Act") -> Outcome:
         """Call an activity."""
-        function = self._workers[-1].find("activity", name)
+        assert self._catalog is not None
+        function = self._catalog.find("activity", name)
         assert function is not None
         return await self._workers[-1].invoke(function, '"x"', instance_id="abc")
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from localhost.app.manifest import Function, read_app
+from localhost.app.manifest import read_app
+from localhost.declared import Function
 
 ACTIVITY = {"name": "name", "type": "activityTrigger", "direction": "in"}
 HTTP = {"name": "req", "type": "httpTrigger", "direction": "in"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import azure.functions as func
 import pytest
 
-from localhost.app.responses import no_response, to_response
+from localhost.worker.responses import no_response, to_response
 
 
 @pytest.mark.parametrize(

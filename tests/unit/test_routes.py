@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localhost.app.manifest import FunctionApp, read_app
+from localhost.app.manifest import read_app
+from localhost.declared import FunctionApp
 from localhost.web.routes import Route, RouteTable, http_lines
 from localhost.web.templates import split_path
 

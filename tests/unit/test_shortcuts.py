@@ -8,7 +8,7 @@ from collections import namedtuple
 import pytest
 from dateutil.parser import parse
 
-from localhost.app.shortcuts import (
+from localhost.worker.sdk_patches import (
     MOST_TIMES,
     faster,
     made_once,

@@ -13,8 +13,9 @@ import pytest
 from aiohttp import ClientResponse, ClientSession, web
 from yarl import URL
 
-from localhost.app.manifest import Binding, read_app
-from localhost.app.worker import Worker
+from localhost.app.in_process import InProcess
+from localhost.app.manifest import read_app
+from localhost.declared import Binding
 from localhost.web.routes import RouteTable
 from localhost.web.server import Server
 from localhost.web.triggers import BODY_LIMIT_BYTES, HttpTriggers
@@ -131,8 +132,8 @@ class Host:
 async def _triggers(tmp_path: Path) -> AsyncIterator[HttpTriggers]:
     write_app(tmp_path)
     app = read_app(tmp_path, environ={})
-    async with Worker(app, threads=2) as worker:
-        assert worker.load() == ()
+    async with InProcess(app, threads=2) as worker:
+        assert worker.load_now() == ()
         yield HttpTriggers(
             worker,
             RouteTable.from_functions(app.functions),

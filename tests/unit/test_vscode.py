@@ -40,8 +40,8 @@ def test_file_has_the_version_that_vs_code_reads(name: str, version: str) -> Non
 
 
 def test_there_are_two_ways_to_debug() -> None:
-    """One with Core Tools, one with the local host."""
-    assert ["Attach to Python Functions", "Local host"] == list(CONFIGURATIONS)
+    """A fresh VS Code takes the first one, which needs nothing else."""
+    assert ["Local host", "Attach to Python Functions"] == list(CONFIGURATIONS)
 
 
 def test_attach_is_what_the_extension_writes() -> None:

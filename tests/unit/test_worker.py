@@ -12,15 +12,16 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import azure.functions as func
 import pytest
-from azure.functions.http import HttpRequest
 
-from localhost.app.manifest import Function, FunctionFault, read_app
+from localhost.app.catalog import Catalog
+from localhost.app.in_process import InProcess
+from localhost.app.manifest import read_app
 from localhost.app.threads import HTTP_THREADS
-from localhost.app.worker import Outcome, Raised, Returned, Worker
 from localhost.compat import timeout
+from localhost.declared import Function, FunctionFault
 from localhost.errors import HostError
+from localhost.outcome import HttpAnswer, HttpAsked, Outcome, Raised, Returned
 
 LIMIT_S = 10.0
 ACTIVITY = {"name": "name", "type": "activityTrigger", "direction": "in"}
@@ -38,7 +39,7 @@ class App:
         self.root = root.resolve()
         self.environ: dict[str, str] = {}
         self.functions: dict[str, Function] = {}
-        self.worker: Worker | None = None
+        self.worker: InProcess | None = None
 
     def write(self, path: str, code: str) -> None:
         """Write a Python file of the app."""
@@ -59,11 +60,11 @@ class App:
         app = read_app(self.root, environ=self.environ)
         assert () == app.faults
         self.functions = {each.name: each for each in app.functions}
-        self.worker = Worker(app, threads=threads)
-        return self.worker.load()
+        self.worker = InProcess(app, threads=threads)
+        return self.worker.load_now()
 
     @property
-    def opened(self) -> Worker:
+    def opened(self) -> InProcess:
         if self.worker is None:
             assert () == self.load()
         assert self.worker is not None
@@ -89,15 +90,14 @@ class App:
         assert isinstance(outcome, Raised), outcome
         return outcome
 
-    async def respond(self, name: str, **bindings: str) -> func.HttpResponse | Raised:
+    async def respond(self, name: str, **bindings: str) -> HttpAnswer | Raised:
         """Call an HTTP function."""
-        request = HttpRequest(
+        request = HttpAsked(
             method="POST",
             url="http://localhost/api/x",
             headers={},
             params={"who": "Tokyo"},
             route_params={},
-            body_type="bytes",
             body=b'{"a": 1}',
         )
         worker = self.opened
@@ -106,8 +106,8 @@ class App:
     async def body(self, name: str, **bindings: str) -> str:
         """Call an HTTP function that answers."""
         response = await self.respond(name, **bindings)
-        assert isinstance(response, func.HttpResponse), response
-        return response.get_body().decode()
+        assert isinstance(response, HttpAnswer), response
+        return response.body.decode()
 
     async def close(self) -> None:
         if self.worker is not None:
@@ -442,8 +442,8 @@ async def test_a_named_output_is_the_response(app: App) -> None:
 
     response = await app.respond("Named")
 
-    assert isinstance(response, func.HttpResponse)
-    assert (201, b"set") == (response.status_code, response.get_body())
+    assert isinstance(response, HttpAnswer)
+    assert (201, b"set") == (response.status, response.body)
 
 
 @pytest.mark.parametrize("bindings", [(HTTP,), (HTTP, {**RETURN, "name": "res"})])
@@ -456,8 +456,8 @@ async def test_no_answer_is_a_204(
 
     response = await app.respond("Quiet")
 
-    assert isinstance(response, func.HttpResponse)
-    assert 204 == response.status_code
+    assert isinstance(response, HttpAnswer)
+    assert 204 == response.status
 
 
 @pytest.mark.parametrize(
@@ -566,7 +566,7 @@ async def test_user_code_knows_its_invocation(app: App, prefix: str) -> None:
     app.add(
         "Who",
         f"""
-        from localhost.app.worker import current_invocation
+        from localhost.worker.invocation import current_invocation
         {prefix}def main(name):
             call = current_invocation.get()
             return [call.function_name, call.instance_id]
@@ -643,7 +643,7 @@ async def test_finds_by_kind_and_durable_name(app: App) -> None:
     app.add("Gone", "def main(name): pass")
     app.add("Named", "def main(name): pass", {**ACTIVITY, "activity": "Other"})
     app.environ = {"AzureWebJobs.Gone.Disabled": "true"}
-    find = app.opened.find
+    find = Catalog(read_app(app.root, environ=app.environ)).find
 
     def name(function: Function | None) -> str | None:
         return function.name if function else None

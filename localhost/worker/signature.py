@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Generic, Union
 
 import azure.functions as func
 
-from localhost.app.manifest import Binding, Function
+from localhost.declared import Binding, Function
 from localhost.errors import HostError
 
 _logger = logging.getLogger(__name__)

@@ -19,16 +19,17 @@ from types import ModuleType
 from typing import Any
 
 import azure.functions as func
+from azure.functions.http import HttpRequest
 from azure.functions.meta import Datum
 
-from localhost.app.bindings import DURABLE_CLIENTS
-from localhost.app.invocation import FunctionContext, Invocation, OutValue
-from localhost.app.manifest import Binding, Function
-from localhost.app.modules import AppModules
-from localhost.app.responses import no_response, to_response
-from localhost.app.signature import FunctionLoadError, converter_of, read_signature
-from localhost.outcome import Returned
+from localhost.declared import DURABLE_CLIENTS, Binding, Function
+from localhost.outcome import HttpAnswer, HttpAsked, Returned
 from localhost.text import dumps, loads
+from localhost.worker.contexts import FunctionContext, OutValue
+from localhost.worker.invocation import Invocation
+from localhost.worker.modules import AppModules
+from localhost.worker.responses import no_response, to_response
+from localhost.worker.signature import FunctionLoadError, converter_of, read_signature
 
 _logger = logging.getLogger(__name__)
 
@@ -70,14 +71,17 @@ class LoadedFunction:
             arguments["context"] = FunctionContext(invocation, folder)
         return arguments, outputs
 
-    def result(self, value: Any, outputs: Mapping[str, OutValue]) -> Returned:
-        """What an orchestrator, activity or entity gave back."""
+    def finish(
+        self, value: Any, outputs: Mapping[str, OutValue]
+    ) -> Returned | HttpAnswer:
+        """What the code gave back, as a result; raises TypeError for what is none."""
+        if self.function.trigger.type == "httpTrigger":
+            return _answer_of(self._response(value, outputs))
         return Returned(value=self.encode(value))
 
-    def response(
+    def _response(
         self, value: Any, outputs: Mapping[str, OutValue]
     ) -> func.HttpResponse:
-        """What an HTTP function answers; raises TypeError for values that are none."""
         if value is not None and not self.has_return:
             raise RuntimeError(
                 f"function '{self.function.name}' without a $return binding"
@@ -197,9 +201,33 @@ def _durable_hint(trigger_type: str, wanted: str) -> str:
     return f" Here the script has to end with: {wanted} = df.{kind}.create(<function>)."
 
 
+def _request_of(asked: HttpAsked) -> HttpRequest:
+    return HttpRequest(
+        method=asked.method,
+        url=asked.url,
+        headers=asked.headers,
+        params=asked.params,
+        route_params=asked.route_params,
+        body_type="bytes",
+        body=asked.body,
+    )
+
+
+def _answer_of(response: func.HttpResponse) -> HttpAnswer:
+    return HttpAnswer(
+        status=int(response.status_code),
+        headers=tuple(
+            (str(name), str(value)) for name, value in response.headers.items()
+        ),
+        body=response.get_body(),
+        mimetype=response.mimetype,
+        charset=response.charset,
+    )
+
+
 def _trigger_decoder(trigger: Binding) -> Callable[[Any], Any]:
     if trigger.type == "httpTrigger":
-        return lambda request: request
+        return _request_of
     decode = converter_of(trigger.type).decode
     return lambda text: decode(Datum(text, "string"), trigger_metadata={})
 

@@ -10,10 +10,9 @@ import importlib
 import os
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from localhost.outcome import Raised
+from localhost.outcome import Failure, Raised
 from localhost.text import well_formed
 
 # The SDK appends the orchestrator's whole state to the text of what it raises,
@@ -23,17 +22,6 @@ _DETAILS_MARKER = ' \n {"'
 _HOST_FOLDER = str(Path(__file__).resolve().parent.parent) + os.sep
 _IMPORTLIB = str(Path(importlib.__file__).resolve().parent) + os.sep
 _CHAIN_LIMIT = 20
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Failure:
-    """``raised`` goes to whoever called; ``report`` to the console.
-
-    The report's first line says what was raised; the user's own frames follow.
-    """
-
-    raised: Raised
-    report: str
 
 
 def failure_of(exc: BaseException, root: Path) -> Failure:
@@ -107,7 +95,8 @@ def _syntax_error_place(exc: BaseException) -> list[str]:
 
 
 def _is_machinery(filename: str) -> bool:
-    return filename.startswith(("<frozen importlib", _IMPORTLIB, _HOST_FOLDER))
+    machinery = ("<frozen importlib", "<frozen localhost", _IMPORTLIB, _HOST_FOLDER)
+    return filename.startswith(machinery)
 
 
 def is_in_app(filename: str, root: Path) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
-from localhost.app.traces import is_in_app
+from localhost.worker.tracebacks import is_in_app
 
 _PACKAGE = "__app__"
 _OWN_PACKAGE = __name__.partition(".")[0]

@@ -1,34 +1,15 @@
-"""One call of user code: who is called, and the objects that the code is given.
-
-Imports azure.functions only.
-"""
+"""The objects that user code is given beside its trigger."""
 
 from __future__ import annotations
 
 import threading
 import uuid
-from contextvars import ContextVar
-from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
 import azure.functions as func
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Invocation:
-    """Which call of which function this is; ``instance_id`` is "-" for HTTP."""
-
-    function_name: str
-    instance_id: str
-    invocation_id: str
-
-
-# Set while user code runs, in its thread and in what it starts with a copied context,
-# so that the console can tell which call a log record belongs to.
-current_invocation: ContextVar[Invocation | None] = ContextVar(
-    "current_invocation", default=None
-)
+from localhost.worker.invocation import Invocation
 
 _thread_local = threading.local()
 
