@@ -39,14 +39,19 @@ class Process:
 
     @property
     def memory_mb(self) -> float:
-        """Resident memory, in millions of bytes."""
-        return float(psutil.Process(self.pid).memory_info().rss) / 1e6
+        """Resident memory with that of its children, in millions of bytes."""
+        return sum(float(each.memory_info().rss) for each in self._family()) / 1e6
 
     @property
     def cpu_s(self) -> float:
-        """Processor time that it has used so far."""
-        times = psutil.Process(self.pid).cpu_times()
-        return float(times.user + times.system)
+        """Processor time that it and its children have used so far."""
+        times = [each.cpu_times() for each in self._family()]
+        return sum(float(each.user + each.system) for each in times)
+
+    def _family(self) -> list[psutil.Process]:
+        """The process, and the workers that it has started."""
+        process = psutil.Process(self.pid)
+        return [process, *process.children(recursive=True)]
 
     def must_live(self) -> None:
         """Raise with the end of its log when the process has ended."""

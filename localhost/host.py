@@ -52,8 +52,8 @@ async def run_host(
     app = read_app(settings.app, environ=os.environ, only=settings.functions)
     clock = Clock()
     async with (
-        storage_emulator(settings, say) as emulator,
         Workers(app, _worker_options(settings)) as workers,
+        storage_emulator(settings, say) as emulator,
         open_task_hub(
             _account(settings.storage),
             name=settings.durable.hub_name,

@@ -30,6 +30,7 @@ DRAIN_LIMIT_S = 30.0
 MOST_TRIES = 5
 PING_S, MOST_PINGS = 5.0, 6  # 30 s without an answer
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 5.0
+ALONE_S = 30.0
 IS_SHORT_S = 1.0  # a worker that lives shorter is replaced after a growing pause
 MOST_NAMED = 5
 
@@ -114,19 +115,16 @@ class Workers:
     ) -> Outcome:
         """Call a durable function; see ``port.Callers``.
 
-        A call whose worker ends is called again, now alone among such calls: who ends
-        five workers in a row is guilty, and fails.
+        A call whose worker ends is called again, now alone among such calls: one that
+        ends five workers in a row fails.
         """
         told = Told.of(function, instance_id)
         header = {"bindings": dict(bindings), "outside": is_from_outside}
         body = encoded(trigger)
         result = await self._called(told, header, body)
-        if result is None:
-            async with self._one_at_a_time:
-                for _ in range(MOST_TRIES - 1):
-                    result = await self._called(told, header, body)
-                    if result is not None:
-                        break
+        for _ in range(MOST_TRIES - 1):
+            if result is None:
+                result = await self._called_alone(told, header, body)
         if result is None:
             text = (
                 f"Function '{function.name}' failed: its worker process ended each of"
@@ -174,6 +172,27 @@ class Workers:
             if self._is_ending:
                 raise
             return None
+
+    async def _called_alone(
+        self, told: Told, header: Mapping[str, object], body: bytes
+    ) -> Result | None:
+        """Call a function beside no other one whose worker has ended.
+
+        One that has run for a while so is let go on beside others: they must not wait
+        for what takes long.
+        """
+        async with self._one_at_a_time:
+            calling = asyncio.ensure_future(self._called(told, header, body))
+            try:
+                await asyncio.wait([calling], timeout=ALONE_S)
+            except asyncio.CancelledError:
+                calling.cancel()
+                raise
+        try:
+            return await calling
+        except asyncio.CancelledError:
+            calling.cancel()
+            raise
 
     async def _least_busy(self) -> WorkerProcess:
         while True:

@@ -10,8 +10,10 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from pathlib import Path
+
+import psutil
 
 from tests.acceptance.hosts import running_azurite
 from tests.acceptance.running_host import (
@@ -65,10 +67,11 @@ class Ground:
             Fault.CUT: proxy.mend,
             Fault.FREEZE: lambda: self._signal_azurite("SIGCONT"),
             Fault.STOP: self._restart_azurite,
+            Fault.WORKER: lambda: None,  # the host heals it
         }
 
     def hurt(self, fault: Fault) -> None:
-        """Begin a fault of the storage."""
+        """Begin a fault of the storage, or of the worker."""
         self.faults[fault] += 1
         if fault is Fault.CUT:
             self._proxy.cut()
@@ -76,10 +79,18 @@ class Ground:
             self._signal_azurite("SIGSTOP")
         elif fault is Fault.STOP:
             assert self._azurite.stop() == 0, self._azurite.text()
+        elif fault is Fault.WORKER:
+            self._kill_worker()
 
     def heal(self, fault: Fault) -> None:
-        """End a fault of the storage."""
+        """End a fault."""
         self._healing[fault]()
+
+    def _kill_worker(self) -> None:
+        for child in psutil.Process(self.host.pid).children():
+            with suppress(psutil.Error):
+                if any("worker" in word for word in child.cmdline()):
+                    child.kill()
 
     def kill_host(self) -> None:
         """SIGKILL the host, only it, and start the next one in its place."""

@@ -15,16 +15,18 @@ from tests.chaos.patterns import PATTERNS, SIGNAL
 LONGEST_FREEZE_S = 3.0
 LONGEST_CUT_S = 1.0
 LONGEST_STOP_S = 1.0
+LONGEST_WITHOUT_S = 1.0
 _KINDS = (*PATTERNS, SIGNAL, SIGNAL)
 
 
 class Fault(Enum):
-    """What may happen to the storage in a round; the host is killed in each."""
+    """What may happen in a round beside the kill of the host, which ends each."""
 
     NONE = "nothing but the kill"
     CUT = "connections to Azurite cut by a proxy"
     FREEZE = "Azurite frozen (SIGSTOP), then continued"
     STOP = "Azurite stopped (SIGTERM), restarted on its folder"
+    WORKER = "worker process killed (SIGKILL), replaced by the host"
 
 
 LONGEST_S = {
@@ -32,6 +34,7 @@ LONGEST_S = {
     Fault.CUT: LONGEST_CUT_S,
     Fault.FREEZE: LONGEST_FREEZE_S,
     Fault.STOP: LONGEST_STOP_S,
+    Fault.WORKER: LONGEST_WITHOUT_S,
 }
 
 
@@ -54,7 +57,7 @@ def rounds(seed: int, kills: int) -> Iterator[Round]:
     chance = random.Random(seed)
     for _ in range(kills):
         orders = tuple(chance.choices(_KINDS, k=chance.randint(4, 16)))
-        fault = chance.choices([*Fault], weights=(5, 2, 2, 1))[0]
+        fault = chance.choices([*Fault], weights=(5, 2, 2, 1, 3))[0]
         fault_s = chance.uniform(0.0, LONGEST_S[fault])
         yield Round(
             orders=orders,

@@ -23,6 +23,7 @@ from tests.chaos.patterns import (
     SIGNAL_BASE,
     SIGNALS_PER_ENTITY,
 )
+from tests.chaos.plan import Fault
 
 _USERS = 6
 _ANSWER_LIMIT_S = 30.0
@@ -160,7 +161,10 @@ class Users:
 
     def _ask(self, url: str, body: Any) -> tuple[int, str]:
         self._ground.is_up.wait(_UP_LIMIT_S)
-        return post(url, body)
+        status, text = post(url, body)
+        if (status, text) == (500, "") and self._ground.faults[Fault.WORKER]:
+            return 0, "its function ended with the worker"
+        return status, text
 
     def _note(self, oddity: str) -> None:
         with self._lock:

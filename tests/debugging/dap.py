@@ -21,22 +21,39 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 Message = dict[str, Any]
-LIMIT_S = 40.0
+LIMIT_S = 60.0
 
 
 class Session:
     """One session: requests go out, events come in; ``stops`` are where it stopped."""
 
     def __init__(
-        self, reader: BinaryIO, writer: BinaryIO, *, on_event: Callable[[Message], None]
+        self,
+        reader: BinaryIO,
+        writer: BinaryIO,
+        *,
+        on_event: Callable[[Message], None],
+        connection: socket.socket | None = None,
     ) -> None:
-        self._reader, self._writer = reader, writer
+        self._reader, self._writer, self._connection = reader, writer, connection
         self._on_event = on_event
         self._numbers = itertools.count(1)
         self._sending = threading.Lock()
         self._answers: dict[int, queue.Queue[Message]] = {}
         self.terminals: list[subprocess.Popen[bytes]] = []
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reading = threading.Thread(target=self._read, daemon=True)
+        self._reading.start()
+
+    def close(self) -> None:
+        """Close what it speaks over."""
+        if self._connection is not None:
+            with suppress(OSError):
+                self._connection.shutdown(socket.SHUT_RDWR)
+        self._reading.join(LIMIT_S)
+        for each in (self._reader, self._writer, self._connection):
+            if each is not None:
+                with suppress(OSError, ValueError):
+                    each.close()
 
     def ask(self, command: str, **arguments: Any) -> Message:
         """Send a request and wait for its answer."""
@@ -168,6 +185,7 @@ class Editor:
         self.children = 0
         self._configuration = dict(configuration)
         self._begun: dict[int, threading.Event] = {}
+        self._sessions: list[Session] = []
         self.adapter: subprocess.Popen[bytes] | None = None
         self.main = self._first()
         self._begin(self.main, self._configuration)
@@ -187,16 +205,20 @@ class Editor:
 
     def _connected(self, where: Message) -> Session:
         connection = socket.create_connection((where["host"], where["port"]))
-        return self._session(connection.makefile("rb"), connection.makefile("wb"))
+        reader, writer = connection.makefile("rb"), connection.makefile("wb")
+        return self._session(reader, writer, connection)
 
-    def _session(self, reader: Any, writer: Any) -> Session:
+    def _session(
+        self, reader: Any, writer: Any, connection: socket.socket | None = None
+    ) -> Session:
         ready = threading.Event()
         made: list[Session] = []
 
         def on_event(message: Message) -> None:
             self._take(made, ready, message)
 
-        session = Session(reader, writer, on_event=on_event)
+        session = Session(reader, writer, on_event=on_event, connection=connection)
+        self._sessions.append(session)
         session.log = self._log
         made.append(session)
         self._begun[id(session)] = ready
@@ -266,6 +288,8 @@ class Editor:
             if process is not None and process.poll() is None:
                 process.kill()
                 process.wait()
+        for session in self._sessions:
+            session.close()
 
 
 def until(is_true: Callable[[], Any], what: str, *, limit_s: float = LIMIT_S) -> Any:

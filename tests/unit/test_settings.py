@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from localhost.errors import CannotStartError
-from localhost.settings import DurableSettings, Settings, read_settings
+from localhost.settings import (
+    DurableSettings,
+    Settings,
+    WorkerSettings,
+    read_settings,
+)
 
 VALUES = {"AzureWebJobsStorage": "UseDevelopmentStorage=true"}
 Read = Callable[..., Settings]
@@ -359,3 +365,55 @@ def test_a_missing_storage_account_says_what_to_put_where(read: Read) -> None:
 def test_the_homepage_can_be_switched_off(read: Read) -> None:
     """By a setting, as in Azure."""
     assert not read(environ={"AzureWebJobsDisableHomepage": "True"}).homepage
+
+
+# The worker
+
+
+def test_the_worker_is_this_python_by_default(read: Read) -> None:
+    """One process, with as many threads as the limits of host.json ask for."""
+    assert WorkerSettings(python=sys.executable) == read().worker
+
+
+def test_the_apps_own_environment_comes_before_the_active_one(
+    read: Read, tmp_path: Path
+) -> None:
+    """Each is known by its Python."""
+    for folder in ("active", ".venv"):
+        python = tmp_path / folder / "bin" / "python"
+        python.parent.mkdir(parents=True)
+        python.touch()
+        environ = {"VIRTUAL_ENV": str(tmp_path / "active")}
+
+        assert str(python) == read(environ=environ).worker.python
+
+
+@pytest.mark.parametrize("mark", ["__", ":"])
+def test_azures_own_settings_of_the_worker(read: Read, mark: str) -> None:
+    """As the editor's extension writes them."""
+    name = f"languageWorkers{mark}python{mark}"
+    environ = {
+        f"{name}defaultExecutablePath": "/opt/python",
+        f"{name}arguments": "-m debugpy --listen 127.0.0.1:9091",
+        "FUNCTIONS_WORKER_PROCESS_COUNT": "2",
+        "PYTHON_THREADPOOL_THREAD_COUNT": "7",
+    }
+
+    assert (
+        WorkerSettings(
+            python="/opt/python",
+            arguments=("-m", "debugpy", "--listen", "127.0.0.1:9091"),
+            count=2,
+            threads=7,
+        )
+        == read(environ=environ).worker
+    )
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "many", "11"])
+def test_a_wrong_count_of_workers_is_told(read: Read, value: str) -> None:
+    """With what is expected."""
+    text = fault(read, environ={"FUNCTIONS_WORKER_PROCESS_COUNT": value})
+
+    assert "FUNCTIONS_WORKER_PROCESS_COUNT" in text
+    assert "1 to 10" in text
