@@ -7,7 +7,12 @@ import logging
 import os
 import platform
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
 
 from localhost.app.manifest import read_app
 from localhost.app.port import Callers
@@ -17,7 +22,7 @@ from localhost.app.workers import Options, Workers
 from localhost.azurite import Endpoints, Keeper, azurite
 from localhost.compat import TaskGroup, timeout
 from localhost.console import function_lines
-from localhost.declared import FunctionFault
+from localhost.declared import FunctionApp, FunctionFault
 from localhost.errors import (
     CannotGoOnError,
     CannotStartError,
@@ -52,7 +57,7 @@ async def run_host(
     app = read_app(settings.app, environ=os.environ, only=settings.functions)
     clock = Clock()
     async with (
-        Workers(app, _worker_options(settings)) as workers,
+        _callers(app, settings) as callers,
         storage_emulator(settings, say) as emulator,
         open_task_hub(
             _account(settings.storage),
@@ -61,15 +66,15 @@ async def run_host(
             now=clock.now,
         ) as hub,
     ):
-        functions = DurableFunctions(app, workers, call_http=call_http)
+        functions = DurableFunctions(app, callers, call_http=call_http)
         parts = make_parts(settings, functions, hub, clock)
         if emulator:
             emulator.on_end = parts.forget_all
-        front = Front(settings, app, workers, functions, parts.client)
+        front = Front(settings, app, callers, functions, parts.client)
         functions.client_binding = front.client_binding
         async with front.server as server:
             partitions = _partitions(hub, parts, _worker_id(settings, server.port))
-            faults = await _made_ready(hub, workers, partitions, stop)
+            faults = await _made_ready(hub, callers, partitions, stop)
             if faults is None:
                 return
             async with _given_up(partitions):
@@ -85,7 +90,7 @@ async def run_host(
 
                 with _refusal_told(hub):
                     await _run(hub, parts, partitions, front, stop, opened=opened)
-        await workers.close(limit_s=CLOSE_LIMIT_S)
+        await callers.close(limit_s=CLOSE_LIMIT_S)
 
 
 @asynccontextmanager
@@ -242,6 +247,19 @@ def _partitions(hub: TaskHub, parts: Parts, worker_id: str) -> Partitions:
         drained=parts.is_drained,
         others=parts.sender.note_others,
     )
+
+
+def _callers(
+    app: FunctionApp, settings: Settings
+) -> AbstractAsyncContextManager[Callers]:
+    """Call functions in worker processes, or in this one when there is to be none."""
+    if settings.worker.count:
+        return Workers(app, _worker_options(settings))
+    # Only then is the app's azure.functions this host's business.
+    from localhost.app.in_process import InProcess
+
+    threads = settings.worker.threads or _threads(settings.durable)
+    return InProcess(app, threads=threads)
 
 
 def _worker_options(settings: Settings) -> Options:

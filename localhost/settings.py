@@ -99,8 +99,8 @@ class DurableSettings:
 class WorkerSettings:
     """Which Python runs the app's functions, with what arguments, how many times.
 
-    ``threads`` is how many synchronous functions run at once in each; None leaves it
-    to the limits of host.json.
+    A ``count`` of 0 runs them in this process. ``threads`` is how many synchronous
+    functions run at once in each; None leaves it to the limits of host.json.
     """
 
     python: str = sys.executable
@@ -324,8 +324,8 @@ def _worker(app: Path, settings: Mapping[str, str]) -> WorkerSettings:
         python=_of_worker(settings, "defaultExecutablePath")
         or _python_of(app, settings),
         arguments=tuple(shlex.split(arguments, posix=os.name != "nt")),
-        count=_count(settings, WORKER_COUNT, "1 to 10", most=10) or 1,
-        threads=_count(settings, THREAD_COUNT, "1 or more", most=1_000),
+        count=_workers(settings),
+        threads=_count(settings, THREAD_COUNT, "1 to 1000", least=1, most=1_000),
     )
 
 
@@ -346,13 +346,19 @@ def _python_of(app: Path, settings: Mapping[str, str]) -> str:
     return sys.executable
 
 
+def _workers(settings: Mapping[str, str]) -> int:
+    expected = "1 to 10, or 0 to run functions in the host's own process"
+    count = _count(settings, WORKER_COUNT, expected, least=0, most=10)
+    return 1 if count is None else count
+
+
 def _count(
-    settings: Mapping[str, str], name: str, expected: str, *, most: int
+    settings: Mapping[str, str], name: str, expected: str, *, least: int, most: int
 ) -> int | None:
     value = settings.get(name.lower(), "").strip()
     if not value:
         return None
-    if not value.isdecimal() or not 1 <= int(value) <= most:
+    if not value.isdecimal() or not least <= int(value) <= most:
         Leaf(place=f"Setting {name}", name=name, value=value).wrong(expected)
     return int(value)
 

@@ -7,6 +7,7 @@ header in JSON, and a body of bytes that the header's kind (``k``) says how to r
 from __future__ import annotations
 
 import json
+import os
 import socket
 import struct
 import threading
@@ -65,6 +66,12 @@ class Channel:
         self._connection = connection
         self._frames = Frames()
         self._waiting: list[tuple[Header, bytes]] = []
+        self._sending = threading.Lock()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._begin_anew)
+
+    def _begin_anew(self) -> None:
+        """Have a lock that no thread holds: a fork has but one."""
         self._sending = threading.Lock()
 
     def read(self) -> tuple[Header, bytes] | None:

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from localhost.worker.channel import Channel, encoded
 from localhost.worker.invocation import Invocation, current_invocation
@@ -94,6 +95,18 @@ class ChannelText(io.TextIOBase):
         self._is_error = is_error
         self._unfinished = threading.local()
 
+    @property
+    def buffer(self) -> io.RawIOBase:
+        """The same for bytes of UTF-8."""
+        return _Bytes(self)
+
+    def fileno(self) -> int:
+        """Return the file that the host prints to, for processes that are started."""
+        return 2 if self._is_error else 1
+
+    def reconfigure(self, **_: object) -> None:
+        """Change nothing: any text can be written."""
+
     def writable(self) -> bool:
         return True
 
@@ -125,6 +138,18 @@ class ChannelText(io.TextIOBase):
             "of": _place(),
         }
         self._channel.send(header, encoded(text))
+
+
+class _Bytes(io.RawIOBase):
+    def __init__(self, text: ChannelText) -> None:
+        self._text = text
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._text.write(bytes(data).decode("utf-8", "backslashreplace"))
+        return len(data)
 
 
 def finish_lines() -> None:

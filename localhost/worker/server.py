@@ -15,6 +15,7 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Mapping
 from contextvars import copy_context
@@ -237,7 +238,11 @@ class Server:
         functions = AppFunctions(
             Path(asked["root"]), [Function.of_wire(each) for each in asked["functions"]]
         )
-        faults = functions.load()
+        try:
+            faults = functions.load()
+        except Exception:  # not the app's: those are faults
+            self._channel.send({"k": "cannot"}, encoded(traceback.format_exc()))
+            os._exit(1)
         self._functions = functions
         finish_lines()
         told = json.dumps([[fault.name, fault.message] for fault in faults])

@@ -591,3 +591,33 @@ async def test_levels_and_exceptions_travel(
     assert ("my.own", logging.ERROR) == (record.name, record.levelno)
     assert record.getMessage().startswith("went wrong\nTraceback (most recent call")
     assert record.getMessage().endswith("KeyError: 'key'")
+
+
+@linux_only
+async def test_standard_output_is_all_that_a_library_may_want(
+    app: App, told: list[logging.LogRecord]
+) -> None:
+    """Bytes, a file number, another encoding; forks print too."""
+    app.add(
+        "Prints",
+        """
+        import os, subprocess, sys
+
+        def main(name):
+            sys.stdout.reconfigure(encoding="utf-8")
+            sys.stdout.buffer.write("bytes é\\n".encode())
+            sys.stderr.write("error\\n")
+            subprocess.run(["true"], stdout=sys.stdout, check=True)
+            if pid := os.fork():
+                os.waitpid(pid, 0)
+            else:
+                print("fork")
+                os._exit(0)
+            return [sys.stdout.fileno(), sys.stderr.fileno(), sys.stdout.isatty()]
+        """,
+    )
+    await app.open()
+
+    assert [1, 2, False] == await app.value("Prints")
+
+    assert ["bytes é", "error", "fork"] == [record.getMessage() for record in told]
