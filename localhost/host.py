@@ -13,6 +13,7 @@ from contextlib import (
     contextmanager,
     suppress,
 )
+from functools import partial
 
 from localhost.app.manifest import read_app
 from localhost.app.port import Callers
@@ -69,7 +70,7 @@ async def run_host(
         functions = DurableFunctions(app, callers, call_http=call_http)
         parts = make_parts(settings, functions, hub, clock)
         if emulator:
-            emulator.on_end = parts.forget_all
+            emulator.on_end = partial(_forget, hub, parts)
         front = Front(settings, app, callers, functions, parts.client)
         functions.client_binding = front.client_binding
         async with front.server as server:
@@ -91,6 +92,12 @@ async def run_host(
                 with _refusal_told(hub):
                     await _run(hub, parts, partitions, front, stop, opened=opened)
         await callers.close(limit_s=CLOSE_LIMIT_S)
+
+
+def _forget(hub: TaskHub, parts: Parts) -> None:
+    """Forget what was stored: the storage ended, and may have lost some of it."""
+    hub.instances.forget_recent()
+    parts.forget_all()
 
 
 @asynccontextmanager

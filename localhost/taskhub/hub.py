@@ -78,6 +78,7 @@ class TaskHub:
         log.warning(
             "The storage has lost the task hub %s; it is made again.", self.name
         )
+        self.instances.forget_recent()
         await self.create(self._made_for)
 
     async def _create_partitions(self, partitions: Partitions) -> None:

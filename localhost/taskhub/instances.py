@@ -64,6 +64,10 @@ class Instances:
             self._recent.note_read(key, row, since=since)
         return await self._instance_of(row, with_input, with_output=True)
 
+    def forget_recent(self) -> None:
+        """Recall nothing, because the storage may be older than it was."""
+        self._recent.forget_all()
+
     async def peek(self, instance_id: str) -> Instance | None:
         """Read one instance's row and nothing else, see ``read``."""
         return await self.read(instance_id, with_input=False, with_output=False)

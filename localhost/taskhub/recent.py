@@ -57,6 +57,11 @@ class RecentRows:
         self.writes += 1
         self._rows.pop(key, None)
 
+    def forget_all(self) -> None:
+        """Forget every row, because the storage may be older than it was."""
+        self.writes += 1
+        self._rows.clear()
+
     def get(self, key: str) -> Row | None:
         """Return a row as it was a moment ago."""
         seen = self._rows.get(key)

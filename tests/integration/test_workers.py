@@ -344,7 +344,7 @@ async def test_two_workers_share_the_calls(app: App) -> None:
 # Death and life
 
 EXITS_ONCE = """
-    import os, pathlib, time
+    import os, pathlib, signal, time
     def main(name):
         marker = pathlib.Path("has-run")
         if not marker.exists():
@@ -428,7 +428,7 @@ async def test_a_worker_that_stands_still_is_replaced(
     monkeypatch.setattr(workers, "PING_S", 0.05)
     app.add(
         "Once",
-        EXITS_ONCE.format(end="os.kill(os.getpid(), __import__('signal').SIGSTOP)"),
+        EXITS_ONCE.format(end="os.kill(os.getpid(), signal.SIGSTOP); time.sleep(9)"),
     )
     await app.open()
 
